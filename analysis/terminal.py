@@ -154,7 +154,7 @@ def write_json(result: Mapping[str, Any]) -> None:
     }
     """
     text = json.dumps(plain(result), indent=2, ensure_ascii=False, allow_nan=False)
-    print(text)
+    sys.stdout.write(text + "\n")
 
 
 def console(*, stderr: bool = False) -> Console:
