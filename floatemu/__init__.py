@@ -1,0 +1,62 @@
+"""floatemu: software emulation of floating-point formats, exact to the bit.
+
+Examples
+--------
+>>> import floatemu as fe
+>>> fe.round([0.1, 1e5], "binary16").tolist()
+[0.0999755859375, inf]
+"""
+
+from floatemu.codec import decode as decode
+from floatemu.codec import encode as encode
+from floatemu.codec import values as values
+from floatemu.errors import FloatEmuError as FloatEmuError
+from floatemu.errors import FormatError as FormatError
+from floatemu.errors import ProjectionError as ProjectionError
+from floatemu.errors import UnsupportedError as UnsupportedError
+from floatemu.format import Format as Format
+from floatemu.format import Overflow as Overflow
+from floatemu.formats import ALIASES as ALIASES
+from floatemu.formats import FORMATS as FORMATS
+from floatemu.formats import get_format as get_format
+from floatemu.formats import p3109 as p3109
+from floatemu.landmarks import finfo as finfo
+from floatemu.landmarks import isrepresentable as isrepresentable
+from floatemu.landmarks import nextafter as nextafter
+from floatemu.landmarks import ulp as ulp
+from floatemu.projection import Projection as Projection
+from floatemu.projection import Rounding as Rounding
+from floatemu.projection import Saturation as Saturation
+from floatemu.rounding import Flag as Flag
+from floatemu.rounding import round as round
+from floatemu.rounding import round_with_flags as round_with_flags
+from floatemu.rounding import rounder as rounder
+
+__version__ = "0.1.0"
+
+# `round` stays out, so that a star import hides no builtin.
+__all__ = [
+    "ALIASES",
+    "FORMATS",
+    "Flag",
+    "FloatEmuError",
+    "Format",
+    "FormatError",
+    "Overflow",
+    "Projection",
+    "ProjectionError",
+    "Rounding",
+    "Saturation",
+    "UnsupportedError",
+    "decode",
+    "encode",
+    "finfo",
+    "get_format",
+    "isrepresentable",
+    "nextafter",
+    "p3109",
+    "round_with_flags",
+    "rounder",
+    "ulp",
+    "values",
+]

@@ -1,0 +1,1 @@
+"""Integers in, integers out: the compiled core, which knows no Format object."""

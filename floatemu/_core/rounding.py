@@ -1,0 +1,293 @@
+"""The one rounding text: an integer significand, a shift, a mode, some random bits.
+
+Everything that rounds in floatemu passes through :func:`away`, the only place where a rounding mode
+means something. Two arrangements feed it: :func:`project_carrier` takes the bits of a binary32 or
+binary64 number, :func:`project_scaled` a normalised integer significand with its exponent (wide
+integers, rationals, anything that is no binary32 or binary64 number). Both end in the same choice of
+special results, which a :class:`Target` holds as plain integers.
+
+The text runs as plain Python on Python integers, and is compiled by ``kernels``. Its first argument
+``w`` is the word: ``int``, ``numpy.uint32`` or ``numpy.uint64``. Every intermediate is cast back to
+it, since numba widens 32-bit arithmetic to 64 bits, which would halve the lanes of a vector, and
+turns uint64 mixed with int64 into float64. No intermediate is ever negative and none exceeds its word.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from floatemu.projection import Rounding
+
+NE, NA = int(Rounding.NEAREST_TIES_TO_EVEN), int(Rounding.NEAREST_TIES_TO_AWAY)
+TZ, TP, TN = int(Rounding.TOWARD_ZERO), int(Rounding.TOWARD_POSITIVE), int(Rounding.TOWARD_NEGATIVE)
+TO = int(Rounding.TO_ODD)
+SA, SB, SC = int(Rounding.STOCHASTIC_A), int(Rounding.STOCHASTIC_B), int(Rounding.STOCHASTIC_C)
+
+INEXACT, OVERFLOW, UNDERFLOW, FLUSHED, SATURATED, INVALID, DIVIDE_BY_ZERO, NAN_BORN = (1 << i for i in range(8))
+
+WORD_CAP = 63
+"""Largest shift of a 64-bit word; :func:`jam` folds anything beyond into a sticky bit."""
+
+
+class Target(NamedTuple):
+    """What a projection aims at, as integers of one word: where to cut, and what the special results are.
+
+    Results are either bits of the carrier or codes of the format; ``least`` ... ``nan`` and ``sign``
+    are of that kind. Exponents are biased alike in ``emin`` and in the numbers to be projected.
+    """
+
+    precision: Any
+    drop: Any  #: bits cut from a number at or above 2^emin
+    emin: Any  #: biased exponent of the smallest normal value
+    flush: Any  #: further bits cut below 2^emin, p - 1 in a format without subnormals
+    origin: Any  #: 1 where code 0 is the smallest power of two rather than zero
+    least: Any  #: the smallest positive value
+    limit_pos: Any  #: magnitudes from here on are out of range, for positive numbers ...
+    limit_neg: Any  #: ... and for negative ones
+    zero_pos: Any  #: result of a positive number that rounds to zero
+    zero_neg: Any
+    null_pos: Any  #: result of an exact zero
+    null_neg: Any
+    over_pos: Any
+    over_neg: Any
+    inf_pos: Any
+    inf_neg: Any
+    nan: Any
+    sign: Any
+    over_pos_flags: Any
+    over_neg_flags: Any
+    inf_pos_flags: Any
+    inf_neg_flags: Any
+    null_flags: Any
+    nan_flags: Any
+    flush_flags: Any
+
+
+class Layout(NamedTuple):
+    """How a format encodes, as 64-bit words: what :func:`decode_code` needs to know."""
+
+    trailing: Any  #: trailing significand bits
+    max_code: Any
+    infinities: Any  #: 1 or 0, as the next three
+    sign: Any
+    negative_zero: Any
+    zero: Any
+    subnormals: Any
+    qmin: Any  #: biased exponent of the quantum below 2^emin
+
+
+def nearest_even(w, sig, shift, odd):  # type: ignore[no-untyped-def]
+    """Whether ``sig >> shift`` goes up to nearest, ties to even; ``odd`` is 0 or 1.
+
+    All in one comparison: with ``unit = 2^shift`` and ``rem`` the cut bits, ``2 rem + odd > unit``.
+    For shift >= 1 both 2 rem and unit are even, so the added parity decides exactly the tie; for
+    shift = 0, rem is 0 and unit is 1, and the comparison is false.
+    """
+    unit = w(w(1) << shift)
+    rem = w(sig & w(unit - w(1)))
+    return w(w(rem + rem) + odd) > unit
+
+
+def away(w, sig, shift, odd, negative, mode, random, n):  # type: ignore[no-untyped-def]
+    """Whether the magnitude ``sig >> shift`` is incremented: the meaning of the nine modes.
+
+    ``odd`` (0 or 1) is the parity of the truncated magnitude's code point; ``random`` holds the
+    ``n`` random bits R of the stochastic modes. Needs 0 <= shift < bits of the word, and n + 1 bits
+    beyond ``shift - n`` for the stochastic modes (64-bit words).
+    """
+    if mode == NE:
+        return nearest_even(w, sig, shift, odd)
+    unit = w(w(1) << shift)
+    rem = w(sig & w(unit - w(1)))
+    if mode == NA:
+        return w(rem + rem) >= unit
+    if mode == TZ:
+        return False
+    if mode == TP:
+        return (rem > w(0)) & (not negative)
+    if mode == TN:
+        return (rem > w(0)) & negative
+    if mode == TO:
+        return (rem > w(0)) & (odd == w(0))
+    # Stochastic: nu * 2^m = rem * 2^(m - shift), cut to an integer. One of the two shifts is zero.
+    m = w(n + w(1)) if mode == SB else w(n)
+    down = w(max(shift, m) - m)
+    part = w(w(rem >> down) << w(max(shift, m) - shift))
+    if mode == SA:
+        threshold = w(part + random)
+    elif mode == SB:
+        threshold = w(part + w(w(random + random) + w(1)))
+    else:
+        threshold = w(w(part + random) + w(nearest_even(w, rem, down, w(part & w(1)))))
+    return w(threshold >> m) != w(0)
+
+
+def jam(w, sig, shift):  # type: ignore[no-untyped-def]
+    """Cut a shift above WORD_CAP down to it; what leaves the significand stays as a sticky last bit.
+
+    The discarded fraction nu keeps more than 33 leading bits and its being zero or not, and that is
+    all that any mode looks at (N <= 32 random bits, one more for mode B).
+    """
+    over = w(min(w(max(shift, w(WORD_CAP)) - w(WORD_CAP)), w(WORD_CAP)))
+    kept = w(sig >> over)
+    return w(kept | w(w(kept << over) != sig)), w(min(shift, w(WORD_CAP)))
+
+
+def tiny(w, top, sig, e, shift, negative, target, mode, random, n):  # type: ignore[no-untyped-def]
+    """Whether a number, rounded to p bits with an unbounded exponent, stays below 2^emin.
+
+    It is so for every number below 2^emin but those which round up to 2^emin from the binade under
+    it, where the quantum is half of ``shift``'s. That binade's codes would come one block earlier,
+    which flips the parity where p = 1 and nowhere else.
+    """
+    if (e >= target.emin) & (w(sig >> w(top)) != w(0)):
+        return False
+    if shift == w(0):  # nothing is cut: the number is exact, and subnormal
+        return True
+    sig, finer = jam(w, sig, w(shift - w(1)))
+    q = w(sig >> finer)
+    odd = w(w(w(q + w(w(1) << w(target.precision - w(1)))) + target.origin) & w(1))
+    q = w(q + w(away(w, sig, finer, odd, negative, mode, random, n)))
+    return w(q >> target.precision) == w(0)
+
+
+def finite_flags(w, inexact, below, q, r, negative, target):  # type: ignore[no-untyped-def]
+    """Flags of a finite nonzero number that was rounded to magnitude ``r``."""
+    if r >= (target.limit_neg if negative else target.limit_pos):
+        return target.over_neg_flags if negative else target.over_pos_flags
+    flags = w(INEXACT) if inexact else w(0)
+    if inexact and below:
+        flags = w(flags | w(UNDERFLOW))
+        if q == w(0):
+            flags = w(flags | target.flush_flags)
+    return flags
+
+
+def project_carrier(w, t, bits, target, mode, random, n, coded, flagged):  # type: ignore[no-untyped-def]
+    """Round and saturate the binary32 (t = 23) or binary64 (t = 52) number with these bits.
+
+    Returns the bits of the result in the same carrier, or its code if ``coded``; and the flags if
+    ``flagged``. Needs a target with a zero whose emin is not below the carrier's and whose finite
+    values the carrier holds.
+
+    Write the carrier's magnitude bits as ``(e - 1) * 2^t + sig``, where sig includes the leading bit:
+    true for normal numbers (E field e, sig = 2^t + T) and for subnormals (e = 1, sig = T). Rounding
+    replaces sig by ``q << shift``; if that carries into 2^(t+1), the sum carries into the exponent by
+    itself. Only where shift > t, so that q is 0 or 1, is the sum wrong: there the result is zero or
+    the target's smallest positive value. A code is ``q + (e - emin) * 2^(p-1)`` by the same argument.
+    """
+    width_mask = w((1 << (31 if t == 23 else 63)) - 1)
+    infinity = w((255 << 23) if t == 23 else (2047 << 52))
+    bits = w(bits)
+    mag = w(bits & width_mask)
+    negative = bits != mag
+    field = w(mag >> w(t))
+    sig = w(mag & w((1 << t) - 1))
+    if field > w(0):
+        sig = w(sig | w(1 << t))
+    e = w(max(field, w(1)))
+    # 1. Where to cut: a fixed number of bits from emin on, at a fixed quantum below.
+    binade = w(max(e, target.emin))
+    graded = w(w(target.drop + binade) - e)
+    shift = w(graded + target.flush) if e < target.emin else graded
+    # 2. Split and round. A shift of t + 2 leaves nu < 1/2 and nonzero, as every larger one does.
+    if mode >= SA:
+        cut, shift = jam(w, sig, shift)
+    else:
+        cut, shift = sig, w(min(shift, w(t + 2)))
+    q = w(cut >> shift)
+    code = w(q + w(w(binade - target.emin) << w(target.precision - w(1))))
+    up = w(away(w, cut, shift, w(code & w(1)), negative, mode, random, n))
+    q = w(q + up)
+    # 3. Put together, in code space or in the carrier's.
+    r = w(code + up) if coded else w(w(mag - sig) + w(q << shift))
+    if shift > w(t):
+        r = target.least if q > w(0) else w(0)
+    # 4. Zeros, sign, range, and the inputs that are not finite.
+    out = w(r | target.sign) if negative else r
+    if q == w(0):
+        out = target.zero_neg if negative else target.zero_pos
+    if r >= (target.limit_neg if negative else target.limit_pos):
+        out = target.over_neg if negative else target.over_pos
+    if mag >= infinity:
+        out = target.inf_neg if negative else target.inf_pos
+        if mag > infinity:
+            out = target.nan
+    if not flagged:
+        return out, w(0)
+    if mag >= infinity:
+        flags = target.inf_neg_flags if negative else target.inf_pos_flags
+        return out, (target.nan_flags if mag > infinity else flags)
+    if mag == w(0):
+        return out, target.null_flags
+    below = tiny(w, t, sig, e, graded, negative, target, mode, random, n)
+    return out, finite_flags(w, w(q << shift) != cut, below, q, r, negative, target)
+
+
+def project_scaled(w, top, sig, e, negative, target, mode, random, n, flagged):  # type: ignore[no-untyped-def]
+    """Round and saturate ``sig * 2^(e - top)``, where 2^top <= sig < 2^(top+1), or sig is 0.
+
+    Returns the code of the result, and the flags if ``flagged``. Exponents are biased so that they
+    are never negative. In 64-bit words top is 63.
+    """
+    if sig == w(0):
+        return (target.null_neg if negative else target.null_pos), target.null_flags
+    binade = w(max(e, target.emin))
+    graded = w(w(target.drop + binade) - e)
+    cut, shift = jam(w, sig, w(graded + target.flush) if e < target.emin else graded)
+    q = w(cut >> shift)
+    code = w(q + w(w(binade - target.emin) << w(target.precision - w(1))))
+    # Where code 0 is 2^emin all codes are one lower: the parity flips, and q = 0 has no code.
+    up = w(away(w, cut, shift, w(w(code + target.origin) & w(1)), negative, mode, random, n))
+    q = w(q + up)
+    r = w(w(code + up) - target.origin) if q > w(0) else w(0)
+    if (e < target.emin) & (q > w(0)):
+        r = max(r, target.least)
+    out = w(r | target.sign) if negative else r
+    if q == w(0):
+        out = target.zero_neg if negative else target.zero_pos
+    if r >= (target.limit_neg if negative else target.limit_pos):
+        out = target.over_neg if negative else target.over_pos
+    if not flagged:
+        return out, w(0)
+    below = tiny(w, top, sig, e, graded, negative, target, mode, random, n)
+    return out, finite_flags(w, w(q << shift) != cut, below, q, r, negative, target)
+
+
+def decode_code(w, code, layout, bias):  # type: ignore[no-untyped-def]
+    """Bits of the binary64 number with this code, in a format that binary64 holds.
+
+    ``bias`` is that of ``layout.qmin``. P3109 v4.0, 4.7.1: significand T, or 2^(p-1) + T from E = 1 on
+    (from E = 0 on in a format without zero).
+    """
+    mag = w(code & w(layout.sign - w(1))) if layout.sign != w(0) else code
+    negative = mag != code
+    sign = w(w(negative) << w(63))
+    if (mag > w(layout.max_code + layout.infinities)) | (negative & (mag == w(0)) & (layout.negative_zero == w(0))):
+        return w(0x7FF8000000000000)
+    if mag > layout.max_code:
+        return w(sign | w(0x7FF0000000000000))
+    one = w(w(1) << layout.trailing)
+    field, sig = w(mag >> layout.trailing), w(mag & w(one - w(1)))
+    quantum = layout.qmin
+    if (field == w(0)) & (layout.zero != w(0)):
+        sig = w(sig * layout.subnormals)
+    else:
+        # Exponent field 1 (0 without zero) has the quantum of the subnormals, where there are such.
+        steps = w(field - layout.zero)
+        quantum = w(w(quantum + steps) - w(w(w(1) - layout.subnormals) * layout.trailing))
+        sig = w(sig + one)
+    if sig == w(0):
+        return sign
+    length = w(0)
+    while w(sig >> length) != w(0):
+        length = w(length + w(1))
+    e = w(w(quantum + length) - w(1))  # biased exponent of the leading bit
+    if e >= w(bias - 1022):
+        field = w(e - w(bias - 1022))  # binary64's exponent field less one: the leading bit adds it
+        return w(sign | w(w(field << w(52)) + w(sig << w(w(53) - length))))
+    return w(sign | w(sig << w(quantum - w(bias - 1074))))
+
+
+TEXT = (decode_code, nearest_even, away, jam, tiny, finite_flags, project_carrier, project_scaled)
+"""The functions that ``kernels`` compiles."""

@@ -1,0 +1,226 @@
+"""Properties of formats and of numbers in them: finfo, ulp, nextafter, isrepresentable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from floatemu.codec import decode, encode
+from floatemu.errors import UnsupportedError
+from floatemu.format import Format
+from floatemu.formats import get_format
+from floatemu.operands import as_array
+from floatemu.projection import Rounding, Saturation
+from floatemu.rounding import round as round_values
+from floatemu.target import smallest_float
+
+
+@dataclass(frozen=True)
+class FormatInfo:
+    """Landmarks of a format, as :func:`finfo` returns them; values are floats, or Fractions beyond binary64.
+
+    Attributes
+    ----------
+    fmt : Format
+    bits, precision, emin, emax : int
+    max, min : float or Fraction
+        Largest and lowest finite value.
+    smallest_normal, smallest_subnormal : float or Fraction
+        2^emin, and the smallest positive value.
+    eps : float or Fraction
+        2^(1-p), the gap above 1.
+    unit_roundoff : float or Fraction
+        2^-p, largest relative error of rounding to nearest in the normal range.
+    """
+
+    fmt: Format
+    bits: int
+    precision: int
+    emin: int
+    emax: int
+    max: float | Fraction
+    min: float | Fraction
+    smallest_normal: float | Fraction
+    smallest_subnormal: float | Fraction
+    eps: float | Fraction
+    unit_roundoff: float | Fraction
+
+
+def finfo(fmt: Format | str) -> FormatInfo:
+    """Return a format's landmarks.
+
+    Parameters
+    ----------
+    fmt : Format or str
+
+    Returns
+    -------
+    FormatInfo
+
+    Raises
+    ------
+    FormatError
+        If the format is unknown.
+
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> i = fe.finfo("e4m3fn")
+    >>> i.max, i.smallest_normal, i.smallest_subnormal, i.eps
+    (448.0, 0.015625, 0.001953125, 0.125)
+    """
+    fmt = get_format(fmt)
+    narrow = get_format("binary64").holds(fmt)
+
+    def number(value: Fraction) -> float | Fraction:
+        return float(value) if narrow else value
+
+    return FormatInfo(
+        fmt=fmt,
+        bits=fmt.k,
+        precision=fmt.p,
+        emin=fmt.emin,
+        emax=fmt.emax,
+        max=number(fmt.max),
+        min=number(fmt.min),
+        smallest_normal=number(fmt.min_normal),
+        smallest_subnormal=number(fmt.min_positive),
+        eps=number(Fraction(2) ** (1 - fmt.p)),
+        unit_roundoff=number(Fraction(2) ** -fmt.p),
+    )
+
+
+def _floats(x: Any, fmt: Format, what: str = "x") -> np.ndarray[Any, Any]:
+    smallest_float(fmt)
+    array = as_array(x, what)
+    if array.dtype == object or (array.dtype.kind in "iu" and array.dtype.itemsize == 8):
+        exact = array.astype(np.float64)
+        if not np.array_equal(exact.astype(object), array.astype(object)):
+            raise UnsupportedError(f"{what} holds numbers that are not binary64 numbers; round() them first")
+        return exact
+    return array.astype(np.float64)
+
+
+def _like(result: np.ndarray[Any, Any], x: Any) -> Any:
+    return result if isinstance(x, np.ndarray) else result[()]
+
+
+def ulp(x: Any, fmt: Format | str) -> Any:
+    """Return the quantum of ``fmt`` at x: 2^(max(floor(log2 |x|), emin) - p + 1).
+
+    Parameters
+    ----------
+    x : array_like
+        Real numbers; they need not be values of the format.
+    fmt : Format or str
+
+    Returns
+    -------
+    numpy.ndarray or scalar of float64
+        Same shape; below 2^emin (and for 0) the least gap 2^qmin; NaN for NaN and infinities.
+
+    Raises
+    ------
+    UnsupportedError
+        If binary64 does not hold the format, or x is no array of real numbers.
+
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> fe.ulp([1.0, 448.0, 0.0], "e4m3fn").tolist()
+    [0.125, 32.0, 0.001953125]
+    """
+    fmt = get_format(fmt)
+    array = _floats(x, fmt)
+    _, exponent = np.frexp(array)  # |x| = m * 2^exponent with 1/2 <= m < 1, exact
+    quantum = np.where((array == 0) | (exponent <= fmt.emin), fmt.qmin, exponent - fmt.p)
+    return _like(np.where(np.isfinite(array), np.ldexp(1.0, quantum), np.nan), x)
+
+
+def isrepresentable(x: Any, fmt: Format | str) -> Any:
+    """Whether each x is a value of the format: infinities and NaN if it has them, -0 as well.
+
+    Parameters
+    ----------
+    x : array_like
+    fmt : Format or str
+
+    Returns
+    -------
+    numpy.ndarray or scalar of bool
+
+    Raises
+    ------
+    UnsupportedError
+        If the type of x is not accepted.
+
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> fe.isrepresentable([0.1, 0.1015625, 448.0, 480.0], "e4m3fn").tolist()
+    [False, True, True, False]
+    """
+    fmt = get_format(fmt)
+    array = _floats(x, fmt)
+    rounded = round_values(array, fmt, Rounding.TOWARD_ZERO, saturation=Saturation.SAT_PROPAGATE, nan="zero", dtype=np.float64)
+    same = (rounded == array) & (np.signbit(rounded) == np.signbit(array))
+    return _like(same | (np.isnan(array) & fmt.has_nan), x)
+
+
+def nextafter(x: Any, y: Any, fmt: Format | str) -> Any:
+    """Return the neighbour of x in the format, in the direction of y.
+
+    Parameters
+    ----------
+    x, y : array_like
+        Broadcast together. x need not be a value of the format: its neighbour is then the next value
+        towards y.
+    fmt : Format or str
+
+    Returns
+    -------
+    numpy.ndarray or scalar of float64
+        x itself, rounded to the format, where x = y; beyond the largest finite value infinity if the
+        format has it, else that value; NaN where x or y is NaN.
+
+    Raises
+    ------
+    UnsupportedError
+        If the type of x or y is not accepted.
+
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> float(fe.nextafter(1.0, 2.0, "e4m3fn")), float(fe.nextafter(0.0, -1.0, "e5m2"))
+    (1.125, -1.52587890625e-05)
+    """
+    fmt = get_format(fmt)
+    start, goal = np.broadcast_arrays(_floats(x, fmt), _floats(y, fmt, "y"))
+    result = np.full(start.shape, np.nan)
+    for up, mode in ((True, Rounding.TOWARD_POSITIVE), (False, Rounding.TOWARD_NEGATIVE)):
+        chosen = (goal > start) if up else (goal < start)
+        result[chosen] = _step(start[chosen], fmt, mode, 1.0 if up else -1.0)
+    equal = goal == start
+    kept = round_values(start[equal], fmt, saturation=Saturation.SAT_PROPAGATE, nan="zero", dtype=np.float64)
+    result[equal] = kept
+    return result if isinstance(x, np.ndarray) or isinstance(y, np.ndarray) else result[()]
+
+
+def _step(start: np.ndarray[Any, Any], fmt: Format, mode: Rounding, sign: float) -> np.ndarray[Any, Any]:
+    """The next value of ``fmt`` strictly above (sign 1) or below (sign -1) each finite or infinite start."""
+    propagate = {"saturation": Saturation.SAT_PROPAGATE, "nan": "zero"}
+    reached = np.asarray(round_values(start, fmt, mode, dtype=np.float64, **propagate))
+    stay = sign * reached <= sign * start  # start is a value, or beyond the range on the far side
+    magnitudes = encode(np.abs(reached[stay]), fmt, **propagate).astype(np.int64)
+    outward = np.where(reached[stay] == 0, True, np.signbit(reached[stay]) == (sign < 0))
+    highest = fmt.max_code + fmt.infinities
+    stepped = np.clip(magnitudes + np.where(outward, 1, -1), 0, highest)
+    moved = decode(stepped.astype(np.uint64), fmt)
+    negative = np.where(reached[stay] == 0, sign < 0, np.signbit(reached[stay]))
+    if not fmt.signed:
+        moved = np.where(negative, float(fmt.min), moved)
+    reached[stay] = np.where(negative & fmt.signed, -moved, moved)
+    return reached

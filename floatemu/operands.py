@@ -1,0 +1,176 @@
+"""What the faces accept: classify numbers and arrays, exactly, before anything is rounded."""
+
+from __future__ import annotations
+
+import decimal
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from floatemu.errors import FormatError, ProjectionError, UnsupportedError
+from floatemu.format import Format
+from floatemu.formats import get_format
+
+ACCEPTED = (
+    "float16, float32, float64 and ml_dtypes arrays, integer arrays, lists of numbers, "
+    "Python int, float, fractions.Fraction, decimal.Decimal and mpmath mpf"
+)
+
+
+@dataclass(frozen=True)
+class Exact:
+    """An exact number: ``(-1)^negative * significand * 2^quantum``, or a special value.
+
+    ``sticky`` says that a positive amount below the last bit was left out.
+    """
+
+    negative: bool
+    significand: int
+    quantum: int = 0
+    sticky: bool = False
+    special: str = ""  #: "", "inf" or "nan"
+
+
+def is_number(x: object) -> bool:
+    """Whether ``x`` is a single Python number that is handled exactly as it is (no float)."""
+    if isinstance(x, (bool, np.bool_)):
+        return False
+    return isinstance(x, (int, Fraction, decimal.Decimal, np.integer)) or hasattr(x, "_mpf_")
+
+
+def exact_number(x: Any, bits: int) -> Exact:
+    """Return a Python number as an :class:`Exact` with at least ``bits`` significant bits if inexact.
+
+    Parameters
+    ----------
+    x : int, float, Fraction, Decimal, numpy scalar or mpmath mpf
+    bits : int
+        Bits to keep of a quotient that has no finite binary expansion.
+
+    Returns
+    -------
+    Exact
+
+    Raises
+    ------
+    UnsupportedError
+        If ``x`` is no real number.
+    """
+    if isinstance(x, (bool, np.bool_)):
+        raise UnsupportedError(f"{x!r} is a boolean, not a number; accepted: {ACCEPTED}")
+    if hasattr(x, "_mpf_"):
+        sign, man, exp, _ = x._mpf_
+        if not man and exp:
+            return Exact(bool(x < 0), 0, special="nan" if x != x else "inf")
+        return Exact(bool(sign), int(man), int(exp))
+    if isinstance(x, (float, np.floating, decimal.Decimal)):
+        x = x if isinstance(x, decimal.Decimal) else float(x) if isinstance(x, np.floating) else x
+        if x != x:
+            return Exact(False, 0, special="nan")
+        if abs(x) == float("inf"):
+            return Exact(x < 0, 0, special="inf")
+        if x == 0:
+            return Exact(bool(np.signbit(float(x))), 0)
+    elif not isinstance(x, (int, Fraction, np.integer)):
+        raise UnsupportedError(f"{x!r} of type {type(x).__name__} is not a real number; accepted: {ACCEPTED}")
+    value = Fraction(int(x) if isinstance(x, np.integer) else x)
+    numerator, denominator = abs(value.numerator), value.denominator
+    if denominator & (denominator - 1) == 0:
+        return Exact(value < 0, numerator, 1 - denominator.bit_length())
+    shift = max(0, bits + denominator.bit_length() - numerator.bit_length())
+    quotient, remainder = divmod(numerator << shift, denominator)
+    return Exact(value < 0, quotient, -shift, sticky=remainder != 0)
+
+
+@lru_cache(maxsize=128)
+def dtype_format(dtype: np.dtype[Any]) -> Format | None:
+    """Return the format of a floating dtype, numpy's or ml_dtypes'; None for any other dtype."""
+    name = dtype.name
+    if dtype.kind == "f":
+        return get_format(name) if name in ("float16", "float32", "float64") else None
+    if dtype.kind == "V" and dtype.names is None and dtype.type.__module__.startswith("ml_dtypes"):
+        try:
+            return get_format(name)
+        except FormatError:
+            return None
+    return None
+
+
+def as_array(x: Any, what: str = "x") -> np.ndarray[Any, Any]:
+    """Return ``x`` as an array of a dtype the faces accept, without changing any value.
+
+    Parameters
+    ----------
+    x : array_like
+    what : str
+        Name of the operand in messages.
+
+    Returns
+    -------
+    numpy.ndarray
+        Floating, ml_dtypes, integer, or object holding Python numbers.
+
+    Raises
+    ------
+    UnsupportedError
+        For any other dtype; the message names it and the way out.
+    """
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise UnsupportedError(f"{what} is ragged: {error}; give rows of equal length") from None
+    dtype = array.dtype
+    if dtype.kind in "iu" or dtype_format(dtype) is not None:
+        return array
+    if dtype == object:
+        return array
+    ways = {
+        "c": "take its .real and .imag apart",
+        "b": "convert it with .astype(np.uint8) if 0 and 1 are meant",
+        "f": "binary64 is the widest array source; pass mpmath or Fraction numbers for more",
+    }
+    way = ways.get(dtype.kind, "convert it to numbers first")
+    raise UnsupportedError(f"{what} has dtype {dtype}, which is not accepted: {way} (accepted: {ACCEPTED})")
+
+
+def can_store(dtype: np.dtype[Any], fmt: Format) -> bool:
+    """Whether every value of ``fmt``, special ones included, is a value of a floating dtype."""
+    own = dtype_format(dtype)
+    if own is None:
+        return False
+    specials = own.infinities >= fmt.infinities and own.has_nan >= fmt.has_nan
+    return own.holds(fmt) and specials and own.negative_zero >= fmt.negative_zero
+
+
+def refuse_out(dtype: np.dtype[Any], fmt: Format, what: str) -> None:
+    """Raise unless values of ``fmt`` can be stored in ``dtype`` without a second rounding."""
+    if not can_store(dtype, fmt):
+        raise UnsupportedError(
+            f"{what} of dtype {dtype} cannot hold every value of {fmt.name} (p = {fmt.p}, quantum 2^{fmt.qmin}, "
+            f"largest exponent {fmt.emax}); use a wider floating dtype, or encode() for codes"
+        )
+
+
+def random_integers(random: Any, shape: tuple[int, ...], bits: int) -> np.ndarray[Any, Any]:
+    """Return the caller's random integers as uint32, broadcast to ``shape`` and checked.
+
+    Raises
+    ------
+    ProjectionError
+        If they are no integers, out of 0..2^bits - 1, or do not broadcast.
+    """
+    array = np.asarray(random)
+    if array.dtype.kind not in "iu":
+        raise ProjectionError(f"random has dtype {array.dtype}, but the random bits R are integers 0 <= R < 2^{bits}")
+    if array.size and (int(array.min()) < 0 or int(array.max()) >= 2**bits):
+        raise ProjectionError(
+            f"random holds {int(array.min())}..{int(array.max())}, outside 0..2^{bits} - 1; "
+            "mask it, or give random_bits the count it has"
+        )
+    try:
+        return np.broadcast_to(array.astype(np.uint32, copy=False), shape)
+    except ValueError:
+        raise ProjectionError(f"random of shape {array.shape} does not broadcast to x's shape {shape}") from None

@@ -1,0 +1,352 @@
+"""Arrays and single numbers through the core, to values or to codes: the engine under the faces."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from floatemu._core import kernels
+from floatemu._core import rounding as core
+from floatemu._core.random import MASK, stream_state, word_at
+from floatemu.errors import ProjectionError
+from floatemu.format import Format
+from floatemu.formats import FORMATS
+from floatemu.operands import Exact, dtype_format, exact_number, random_integers
+from floatemu.projection import Projection
+from floatemu.target import carried_by, carrier_target, check_nan_policy, integer_target, layout, scaled_target
+
+BLOCK = 8192
+"""Elements handled at a time where a source has to be converted: 64 KiB of binary64."""
+
+_NO_RANDOM = np.empty(0, np.uint32)
+_NO_RANDOM.flags.writeable = False
+_NO_FLAGS = np.empty(0, np.uint8)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call's settings, checked: format, projection, NaN policy and source of random bits."""
+
+    fmt: Format
+    projection: Projection
+    nan: str | None = None
+    state: int = 0
+    random: Any = None
+
+    @property
+    def bits(self) -> int:
+        """N, the count of random bits; 0 where none are used."""
+        return self.projection.random_bits or 0
+
+    @staticmethod
+    def make(
+        fmt: Format,
+        rounding: Any,
+        saturation: Any,
+        random_bits: int | None,
+        random: Any,
+        seed: int | None,
+        stream: int,
+        nan: str | None,
+    ) -> Request:
+        """Check one call's arguments and return them as a Request.
+
+        Raises
+        ------
+        ProjectionError
+            If one is unknown, or a stochastic mode has neither ``seed`` nor ``random``.
+        """
+        projection = Projection(rounding, saturation, random_bits)
+        state = 0
+        if projection.rounding.stochastic and random is None:
+            if seed is None:
+                raise ProjectionError(
+                    f"{projection.rounding.name} needs random bits: give seed= (and stream=step, so that repeated "
+                    "calls differ), or the integers themselves as random="
+                )
+            state = stream_state(_integer(seed, "seed"), _integer(stream, "stream"))
+        given = random if projection.rounding.stochastic else None
+        return Request(fmt, projection, check_nan_policy(nan), state, given)
+
+
+def _integer(value: Any, what: str) -> int:
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        return operator.index(value)
+    except TypeError:
+        raise ProjectionError(f"{what}={value!r} is not an integer; use any integer, it is taken modulo 2^64") from None
+
+
+# Single numbers ------------------------------------------------------------------------------------------------------
+
+
+def project_number(x: Any, request: Request, index: int = 0) -> tuple[int, int]:
+    """Return (code, flags) of a single number, computed on Python integers from its exact value."""
+    fmt, projection = request.fmt, request.projection
+    need = fmt.p + request.bits + 4
+    number = x if isinstance(x, Exact) else exact_number(x, need)
+    mode = int(projection.rounding)
+    if number.special:
+        target = integer_target(fmt, projection, request.nan, need)
+        if number.special == "nan":
+            if not fmt.has_nan and request.nan is None:
+                raise ProjectionError(nan_message(fmt, ()))
+            return target.nan, target.nan_flags
+        if number.negative:
+            return target.inf_neg, target.inf_neg_flags
+        return target.inf_pos, target.inf_pos_flags
+    # The sticky bit goes below a significand that has more bits than any mode looks at.
+    sig, quantum = number.significand * 2 + number.sticky, number.quantum - 1
+    missing = max(0, need - sig.bit_length())
+    sig, quantum = sig << missing, quantum - missing
+    top = sig.bit_length() - 1 if number.significand else need
+    target = integer_target(fmt, projection, request.nan, top)
+    r = 0
+    if projection.rounding.stochastic:
+        if request.random is None:
+            r = word_at(int, request.state, index & MASK) >> (64 - request.bits)
+        else:
+            r = int(random_integers(request.random, (), request.bits))
+    sig = sig if number.significand else 0
+    bits = (int, top, sig, top + quantum, number.negative, target, mode, r, request.bits, True)
+    code, flags = core.project_scaled(*bits)
+    return int(code), int(flags)
+
+
+def number_of_code(code: int, fmt: Format) -> Fraction | float:
+    """Return the exact value of a code; infinities, NaN and -0 as floats."""
+    magnitude = code & (fmt.sign_code - 1) if fmt.signed else code
+    negative = magnitude != code
+    if magnitude > fmt.max_code + fmt.infinities or (negative and magnitude == 0 and not fmt.negative_zero):
+        return float("nan")
+    if magnitude > fmt.max_code:
+        return float("-inf" if negative else "inf")
+    significand, quantum = fmt.scaled(magnitude)
+    if significand == 0:
+        return -0.0 if negative else Fraction(0)
+    value = significand * Fraction(2) ** quantum
+    return -value if negative else value
+
+
+def nan_message(fmt: Format, index: tuple[int, ...]) -> str:
+    """The text of the refusal of a NaN by a format that has none."""
+    where = f" at index {index if len(index) != 1 else index[0]}" if index else ""
+    return f"NaN{where}, but {fmt.name} has no NaN; give nan='zero' or nan='max' to replace it, or remove it first"
+
+
+# Arrays --------------------------------------------------------------------------------------------------------------
+
+
+def project_array(
+    x: np.ndarray[Any, Any], request: Request, out: np.ndarray[Any, Any], *, coded: bool, flags: Any = None
+) -> None:
+    """Project every element of ``x`` into ``out`` (values, or codes if ``coded``), and its flags into ``flags``.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        Checked by :func:`~floatemu.operands.as_array`.
+    request : Request
+    out : numpy.ndarray
+        Same shape as ``x``, any strides; may be ``x`` itself.
+    coded : bool
+        Whether ``out`` (unsigned) takes codes.
+    flags : numpy.ndarray, optional
+        uint8, C-contiguous, same shape.
+
+    Raises
+    ------
+    ProjectionError
+        If ``x`` holds a NaN that the format cannot take; ``out`` is untouched then.
+    """
+    if not request.fmt.has_nan and request.nan is None:
+        _refuse_nan(x, request.fmt)
+    if x.dtype == object:
+        _project_objects(x, request, out, coded, flags)
+        return
+    random = None
+    if request.random is not None:
+        random = random_integers(request.random, x.shape, request.bits)
+    carrier = _carrier(x.dtype, request.fmt)
+    if carrier is not None and _direct(x, out, carrier, coded, random):
+        views = (x.reshape(-1), out.reshape(-1), None if flags is None else flags.reshape(-1))
+        _carrier_block(*views, None if random is None else random.reshape(-1), carrier, request, coded, 0)
+        return
+    _project_blocks(x, request, out, carrier, coded, flags, random)
+
+
+def _refuse_nan(x: np.ndarray[Any, Any], fmt: Format) -> None:
+    if x.dtype.kind in "iu" or x.size == 0:
+        return
+    for start, block in _blocks(x):
+        nans = block != block
+        if np.any(nans):
+            position = start + int(np.argmax(nans))
+            index = tuple(int(i) for i in np.unravel_index(position, x.shape))
+            raise ProjectionError(nan_message(fmt, index))
+
+
+def _blocks(x: np.ndarray[Any, Any]) -> Any:
+    start = 0
+    with np.nditer(x, ["external_loop", "buffered", "refs_ok"], order="C", buffersize=BLOCK) as blocks:
+        for block in blocks:
+            yield start, block
+            start += block.size
+
+
+def _carrier(dtype: np.dtype[Any], fmt: Format) -> str | None:
+    """The carrier that holds the source exactly and serves the format; None: integers of 64 bits do."""
+    source = dtype_format(dtype)
+    if source is None and dtype.itemsize == 8:
+        return None
+    narrow = source is not None and FORMATS["binary32"].holds(source)
+    for carrier in ("float32", "float64") if narrow else ("float64",):
+        if carried_by(fmt, carrier):
+            return carrier
+    return None
+
+
+def _direct(x: Any, out: Any, carrier: str, coded: bool, random: Any) -> bool:
+    """Whether the kernel can run on the arrays themselves."""
+    plain = x.dtype == np.dtype(carrier) and (coded or out.dtype == x.dtype)
+    arrays = [x, out] if random is None else [x, out, random]
+    for array in arrays:
+        plain = plain and array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative
+    if plain and np.may_share_memory(x, out):  # in place is fine, a shifted overlap is not
+        same = x.__array_interface__["data"][0] == out.__array_interface__["data"][0]
+        plain = same and x.itemsize == out.itemsize
+    return plain
+
+
+def _readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    # One constness for all callers: numba compiles read-only and writable arrays apart.
+    array = array.view()
+    array.flags.writeable = False
+    return array
+
+
+def _carrier_block(
+    x: Any, out: Any, flags: Any, random: Any, carrier: str, request: Request, coded: bool, first: int
+) -> None:
+    word = np.uint32 if carrier == "float32" else np.uint64
+    loop = kernels.carrier_loop(carrier, int(request.projection.rounding), coded, flags is not None)
+    target = carrier_target(request.fmt, request.projection, request.nan, carrier, coded)
+    loop(
+        _readonly(x.view(word)),
+        out if coded else out.view(word),
+        _NO_FLAGS if flags is None else flags,
+        target,
+        _NO_RANDOM if random is None else _readonly(random),
+        type(target.drop)(request.bits),
+        np.uint64(request.state),
+        np.uint64(first),
+    )
+
+
+def _scaled_block(x: Any, out: Any, flags: Any, random: Any, request: Request, coded: bool, first: int) -> None:
+    """Any source, any format: integers times powers of two, then codes, then values."""
+    magnitudes, negatives, exponents = _split(x)
+    codes = np.empty(x.size, np.uint64)
+    marks = np.empty(x.size, np.uint8)
+    target = scaled_target(request.fmt, request.projection, request.nan)
+    kernels.scaled_loop()(
+        magnitudes,
+        negatives,
+        exponents,
+        codes,
+        marks,
+        target,
+        int(request.projection.rounding),
+        _NO_RANDOM if random is None else _readonly(random),
+        np.uint64(request.bits),
+        np.uint64(request.state),
+        np.uint64(first),
+    )
+    if x.dtype.kind == "f":
+        for mask, code, flag in (
+            (x == np.inf, target.inf_pos, target.inf_pos_flags),
+            (x == -np.inf, target.inf_neg, target.inf_neg_flags),
+            (x != x, target.nan, target.nan_flags),
+        ):
+            codes[mask], marks[mask] = code, flag
+    if flags is not None:
+        flags[...] = marks
+    out[...] = codes if coded else decode_codes(codes, request.fmt)
+
+
+def _split(x: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:
+    """Magnitudes (uint64), signs and exponents of 64-bit integers or binary64 numbers."""
+    if x.dtype.kind in "iu":
+        negatives = x < 0
+        bits = x.view(np.uint64)
+        magnitudes = np.where(negatives, ~bits + np.uint64(1), bits)
+        return magnitudes, negatives, np.zeros(x.size, np.int64)
+    bits = x.view(np.uint64)
+    field = ((bits >> np.uint64(52)) & np.uint64(0x7FF)).astype(np.int64)
+    magnitudes = bits & np.uint64(2**52 - 1)
+    magnitudes[(field > 0) & (field < 0x7FF)] |= np.uint64(2**52)
+    return magnitudes, np.signbit(x), np.maximum(field, 1) - 1075
+
+
+def _project_blocks(
+    x: Any, request: Request, out: Any, carrier: str | None, coded: bool, flags: Any, random: Any
+) -> None:
+    if carrier is not None:
+        source: Any = np.dtype(carrier)
+    else:
+        source = np.dtype(np.float64) if dtype_format(x.dtype) is not None else np.dtype(x.dtype.newbyteorder("="))
+    result = out.dtype.newbyteorder("=") if coded else (source if carrier is not None else np.dtype(np.float64))
+    operands, dtypes = [x, out], [source, result]
+    modes = [["readonly", "aligned", "contig"], ["writeonly", "aligned", "contig"]]
+    if random is not None:
+        operands.append(random)
+        dtypes.append(np.dtype(np.uint32))
+        modes.append(["readonly", "aligned", "contig"])
+    marks = None if flags is None else flags.reshape(-1)
+    first = 0
+    with np.nditer(
+        operands,
+        ["external_loop", "buffered", "zerosize_ok", "copy_if_overlap"],
+        modes,
+        dtypes,
+        order="C",
+        casting="unsafe",
+        buffersize=BLOCK,
+    ) as blocks:
+        if x.size == 0:
+            return
+        for block in blocks:
+            part = None if marks is None else marks[first : first + block[0].size]
+            drawn = block[2] if random is not None else None
+            if carrier is not None:
+                _carrier_block(block[0], block[1], part, drawn, carrier, request, coded, first)
+            else:
+                _scaled_block(block[0], block[1], part, drawn, request, coded, first)
+            first += block[0].size
+
+
+def _project_objects(x: Any, request: Request, out: Any, coded: bool, flags: Any) -> None:
+    random = None
+    if request.random is not None:
+        random = random_integers(request.random, x.shape, request.bits)
+    marks = None if flags is None else flags.reshape(-1)
+    for position, index in enumerate(np.ndindex(x.shape)):
+        one = request
+        if random is not None:
+            one = Request(request.fmt, request.projection, request.nan, 0, random[index])
+        code, flag = project_number(x[index], one, position)
+        out[index] = code if coded else float(number_of_code(code, request.fmt))
+        if marks is not None:
+            marks[position] = flag
+
+
+def decode_codes(codes: np.ndarray[Any, Any], fmt: Format) -> np.ndarray[Any, Any]:
+    """Return the binary64 values of 1-D contiguous native unsigned codes; not checked."""
+    bits = np.empty(codes.shape, np.uint64)
+    kernels.decode_loop()(_readonly(codes), bits, layout(fmt))
+    return bits.view(np.float64)
