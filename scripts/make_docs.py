@@ -1,0 +1,101 @@
+"""Write the generated parts of README.md and docs/ between their markers; --check only compares.
+
+usage: make_docs.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import floatemu as fe
+from analysis import landmarks
+from floatemu.formats import ALIASES
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _table(titles: list[str], rows: list[list[str]]) -> str:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def formats_table() -> str:
+    """Return the table of named formats in Markdown."""
+    titles = ["format", "k", "p", "bias", "emin", "emax", "max", "min normal", "min positive", "specials", "overflow"]
+    rows = []
+    for fmt in fe.FORMATS.values():
+        facts = landmarks.landmarks(fmt)
+        marks = [facts["landmarks"][key] for key in ("max", "min_normal", "min_positive")]
+        numbers = [str(facts[key]) for key in ("k", "p", "bias", "emin", "emax")]
+        exact = [("none" if mark is None else mark["exact"].replace("*", " · ")) for mark in marks]
+        rows.append([f"`{fmt.name}`", *numbers, *exact, landmarks.specials(fmt), facts["overflow"]])
+    return _table(titles, rows)
+
+
+def aliases_table() -> str:
+    """Return the table of aliases in Markdown."""
+    return _table(["format", "also called"], [[f"`{name}`", ", ".join(words)] for name, words in ALIASES.items()])
+
+
+def demo_output() -> str:
+    """Return what `floatemu demo --quick` prints, as a code block."""
+    command = [sys.executable, "-c", "import sys; from analysis.cli import main; sys.exit(main())", "demo", "--quick"]
+    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=ROOT)
+    lines = [line.rstrip() for line in done.stdout.strip().splitlines()]
+    return "\n".join(["```text", *lines, "```"])
+
+
+def slow_tests() -> str:
+    """Return the list of the tests marked slow, by file and function, with the first line of each docstring."""
+    found = []
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        source = path.read_text(encoding="utf-8")
+        pattern = r"@pytest\.mark\.slow\b(?:.*\n)+?def (test_\w+)\((?:[^()]|\([^()]*\))*\)[^\n]*:\n(?:\s+\"\"\"(.*?)(?:\"\"\"|\n))?"
+        for name, text in re.findall(pattern, source):
+            found.append(f"- `{path.relative_to(ROOT)}::{name}`{': ' + text.strip() if text else ''}")
+    return "\n".join(found) if found else "None so far."
+
+
+PARTS = {
+    "README.md": {"demo": demo_output},
+    "docs/formats.md": {"formats": formats_table, "aliases": aliases_table},
+    "CONTRIBUTING.md": {"slow": slow_tests},
+}
+
+
+def filled(text: str, name: str, content: str) -> str:
+    """Return ``text`` with ``content`` between the markers of that name."""
+    begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise SystemExit(f"the markers {begin} and {end} must each occur once")
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{content}\n{end}{rest.split(end)[1]}"
+
+
+def main() -> int:
+    """Write or check every generated part."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    stale = []
+    for name, parts in PARTS.items():
+        old = new = (ROOT / name).read_text(encoding="utf-8")
+        for part, make in parts.items():
+            new = filled(new, part, make())
+        if new != old:
+            stale.append(name)
+            if not check:
+                (ROOT / name).write_text(new, encoding="utf-8")
+    if check and stale:
+        print(f"not current: {', '.join(stale)}; run `python scripts/make_docs.py`")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
