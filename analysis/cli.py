@@ -93,7 +93,14 @@ def _command(name: str, cls: type[click.Command] = click.Command) -> Callable[[C
     return make
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+class InOrder(click.Group):
+    """A group that lists its commands in the order in which they are written."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=InOrder, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version(), prog_name="floatemu")
 @click.pass_context
 def app(context: click.Context) -> None:
@@ -117,7 +124,9 @@ _seed = click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, sho
 @click.option("--quick", is_flag=True, help="The chain only, without the network.")
 @_seed
 def demo(start: float, multiplier: float, steps: int, formats: tuple[str, ...], quick: bool, seed: int) -> Answer:
-    """Watch a gradient vanish: g <- g * m in eight and more formats, then a small network."""
+    """Watch a gradient get lost in narrow formats.
+
+    The chain g <- g * m, then the same chain starting in range, then a small network's first-layer gradient."""
     from .demo import run_demo
     from .report.table import print_demo
 
@@ -130,7 +139,7 @@ def demo(start: float, multiplier: float, steps: int, formats: tuple[str, ...], 
 @_command("formats")
 @click.argument("name", required=False)
 def formats_(name: str | None) -> Answer:
-    """List the named formats, or show the landmarks of one."""
+    """List the formats, or show one's landmarks."""
     import floatemu as fe
 
     from . import landmarks
@@ -154,7 +163,9 @@ def formats_(name: str | None) -> Answer:
     "--random-bits", type=click.IntRange(1, 32), default=32, show_default=True, help="N of the stochastic modes."
 )
 def inspect(number: str, formats: tuple[str, ...], random_bits: int) -> Answer:
-    """Show one NUMBER in a format: fields, neighbours, error, and what each projection makes of it.
+    """Show what becomes of one number.
+
+    Fields, neighbours, ulp, exact error, and what each rounding and saturation mode gives.
 
     NUMBER is read exactly (0.1 is 1/10, not the nearest binary64): a decimal, a fraction 1/3, a power
     2^-9, a hexadecimal float 0x1.8p-3, inf, nan, or a code 0x7e.
@@ -207,10 +218,9 @@ def trace(
     min_bits: float | None,
     seed: int,
 ) -> Answer:
-    """Trace one forward and backward pass in other formats, and name the nodes that lose the gradient."""
-    from .report.table import print_trace
-    from .results import run_trace
+    """Find the nodes that lose the gradient.
 
+    One forward and backward pass, replayed in each format and against a reference."""
     if not policies and not formats:
         raise BadInput(
             "nothing to trace in: give at least one --format or --policy",
@@ -218,6 +228,9 @@ def trace(
             accepted="--format NAME or --policy NAME, as often as needed",
             hint="floatemu trace --format bf16 --format e4m3fn",
         )
+    from .report.table import print_trace
+    from .results import run_trace
+
     _announce(formats)
     folder = None if out is None else writable_folder(out)
     with progress_bar() as progress:
@@ -238,7 +251,9 @@ def trace(
 
 @_command("doctor")
 def doctor() -> Answer:
-    """Check this installation: what was found where, versions, CPU, cache, optional parts."""
+    """Check this installation.
+
+    What was found where, versions, CPU, cache, optional parts."""
     from .doctor import examine, print_doctor
 
     found = examine()

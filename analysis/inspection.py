@@ -178,8 +178,8 @@ def _error(value: Fraction, exact: Fraction, ulp: Fraction) -> dict[str, Any]:
     return {
         "exact": str(error),
         "decimal": decimal(error),
-        "relative": decimal(error / abs(exact), 4) if exact else None,
-        "ulp": decimal(error / ulp, 4),
+        "relative": decimal(error / abs(exact), 6) if exact else None,
+        "ulp": decimal(error / ulp, 6),
     }
 
 
@@ -195,7 +195,7 @@ def _chances(outcomes: list[dict[str, Any]], fmt: fe.Format) -> str:
     if len(outcomes) == 1:
         return _shown(outcomes[0], fmt)
     parts = (f"{_shown(item, fmt)} {decimal(100 * Fraction(item['probability']), 6)}%" for item in outcomes)
-    return ", ".join(parts)
+    return " or ".join(parts)
 
 
 def print_inspection(numeral: Numeral, result: dict[str, Any], console: Console) -> None:

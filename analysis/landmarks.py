@@ -6,7 +6,6 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import floatemu as fe
-from floatemu.formats import ALIASES
 
 from .numerals import decimal, dyadic
 from .terminal import BadInput
@@ -206,7 +205,7 @@ def landmarks(fmt: fe.Format) -> dict[str, Any]:
     epsilon = Fraction(2) ** (1 - fmt.p)
     return {
         "name": fmt.name,
-        "aliases": list(ALIASES.get(fmt.name, ())),
+        "aliases": list(fe.ALIASES.get(fmt.name, ())),
         "k": fmt.k,
         "p": fmt.p,
         "bias": fmt.bias,
@@ -297,7 +296,7 @@ def print_table(formats: list[fe.Format], console: Console) -> None:
     aliases.add_column("format", no_wrap=True)
     aliases.add_column("also called")
     for fmt in formats:
-        aliases.add_row(fmt.name, ", ".join(ALIASES.get(fmt.name, ())))
+        aliases.add_row(fmt.name, ", ".join(fe.ALIASES.get(fmt.name, ())))
     console.print(aliases)
     console.print()
     console.print(

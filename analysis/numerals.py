@@ -146,15 +146,14 @@ def decimal(value: Fraction, digits: int = 17) -> str:
     context = Context(prec=digits, Emin=-999_999, Emax=999_999, traps=[])
     quotient = context.divide(Decimal(value.numerator), Decimal(value.denominator))
     mark = "≈" if context.flags[Inexact] else ""
-    if value and not -6 <= quotient.adjusted() < digits:
-        return f"{mark}{_trimmed(quotient)}"
-    return f"{mark}{quotient:f}"
+    if value and not -5 < quotient.adjusted() < digits:
+        body, _, exponent = f"{quotient:E}".partition("E")
+        return f"{mark}{_trimmed(body)}E{exponent}"
+    return f"{mark}{_trimmed(f'{quotient:f}')}"
 
 
-def _trimmed(number: Decimal) -> str:
-    text = f"{number:E}"
-    body, _, exponent = text.partition("E")
-    return f"{body.rstrip('0').rstrip('.') if '.' in body else body}E{exponent}"
+def _trimmed(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def dyadic(value: Fraction) -> str:

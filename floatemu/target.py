@@ -155,6 +155,8 @@ def _target(fmt: Format, projection: Projection, nan: str | None, top: int, bias
         least, limit = float_bits(fmt.min_positive, carrier), float_bits(fmt.max, carrier) + 1
     return core.Target(
         precision=fmt.p,
+        trailing=fmt.trailing_bits,
+        power=int(fmt.p == 1),
         drop=top + 1 - fmt.p,
         emin=fmt.emin + bias,
         flush=flush,

@@ -6,15 +6,14 @@ usage: make_docs.py [--check]
 from __future__ import annotations
 
 import argparse
+import ast
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import floatemu as fe
 from analysis import landmarks
-from floatemu.formats import ALIASES
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,7 +38,7 @@ def formats_table() -> str:
 
 def aliases_table() -> str:
     """Return the table of aliases in Markdown."""
-    return _table(["format", "also called"], [[f"`{name}`", ", ".join(words)] for name, words in ALIASES.items()])
+    return _table(["format", "also called"], [[f"`{name}`", ", ".join(words)] for name, words in fe.ALIASES.items()])
 
 
 def demo_output() -> str:
@@ -55,10 +54,10 @@ def slow_tests() -> str:
     """Return the list of the tests marked slow, by file and function, with the first line of each docstring."""
     found = []
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        source = path.read_text(encoding="utf-8")
-        pattern = r"@pytest\.mark\.slow\b(?:.*\n)+?def (test_\w+)\((?:[^()]|\([^()]*\))*\)[^\n]*:\n(?:\s+\"\"\"(.*?)(?:\"\"\"|\n))?"
-        for name, text in re.findall(pattern, source):
-            found.append(f"- `{path.relative_to(ROOT)}::{name}`{': ' + text.strip() if text else ''}")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and any("mark.slow" in ast.unparse(d) for d in node.decorator_list):
+                summary = (ast.get_docstring(node) or "").split("\n")[0]
+                found.append(f"- `{path.relative_to(ROOT)}::{node.name}`{': ' + summary if summary else ''}")
     return "\n".join(found) if found else "None so far."
 
 

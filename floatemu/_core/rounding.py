@@ -37,6 +37,8 @@ class Target(NamedTuple):
     """
 
     precision: Any
+    trailing: Any  #: p - 1
+    power: Any  #: 1 if p = 1, where the exponent decides a code's parity, else 0
     drop: Any  #: bits cut from a number at or above 2^emin
     emin: Any  #: biased exponent of the smallest normal value
     flush: Any  #: further bits cut below 2^emin, p - 1 in a format without subnormals
@@ -86,6 +88,15 @@ def nearest_even(w, sig, shift, odd):  # type: ignore[no-untyped-def]
     unit = w(w(1) << shift)
     rem = w(sig & w(unit - w(1)))
     return w(w(rem + rem) + odd) > unit
+
+
+def pick(w, condition, yes, no):  # type: ignore[no-untyped-def]
+    """``yes if condition else no`` without a branch: compilers make one vector instruction of it.
+
+    Written as a conditional expression it becomes control flow, which LLVM threads into a dozen mask
+    operations where several choices follow one another.
+    """
+    return w(no ^ w(w(yes ^ no) * w(condition)))
 
 
 def away(w, sig, shift, odd, negative, mode, random, n):  # type: ignore[no-untyped-def]
@@ -146,7 +157,7 @@ def tiny(w, top, sig, e, shift, negative, target, mode, random, n):  # type: ign
         return True
     sig, finer = jam(w, sig, w(shift - w(1)))
     q = w(sig >> finer)
-    odd = w(w(w(q + w(w(1) << w(target.precision - w(1)))) + target.origin) & w(1))
+    odd = w(w(w(q + w(w(1) << target.trailing)) + target.origin) & w(1))
     q = w(q + w(away(w, sig, finer, odd, negative, mode, random, n)))
     return w(q >> target.precision) == w(0)
 
@@ -182,37 +193,34 @@ def project_carrier(w, t, bits, target, mode, random, n, coded, flagged):  # typ
     mag = w(bits & width_mask)
     negative = bits != mag
     field = w(mag >> w(t))
-    sig = w(mag & w((1 << t) - 1))
-    if field > w(0):
-        sig = w(sig | w(1 << t))
+    sig = w(w(mag & w((1 << t) - 1)) | w(w(field != w(0)) << w(t)))
     e = w(max(field, w(1)))
     # 1. Where to cut: a fixed number of bits from emin on, at a fixed quantum below.
     binade = w(max(e, target.emin))
     graded = w(w(target.drop + binade) - e)
-    shift = w(graded + target.flush) if e < target.emin else graded
+    shift = w(graded + w(target.flush * w(e < target.emin)))
     # 2. Split and round. A shift of t + 2 leaves nu < 1/2 and nonzero, as every larger one does.
     if mode >= SA:
         cut, shift = jam(w, sig, shift)
     else:
         cut, shift = sig, w(min(shift, w(t + 2)))
     q = w(cut >> shift)
-    code = w(q + w(w(binade - target.emin) << w(target.precision - w(1))))
-    up = w(away(w, cut, shift, w(code & w(1)), negative, mode, random, n))
-    q = w(q + up)
+    step = w(binade - target.emin)
+    odd = w(w(q + w(step & target.power)) & w(1))
+    q = w(q + w(away(w, cut, shift, odd, negative, mode, random, n)))
     # 3. Put together, in code space or in the carrier's.
-    r = w(code + up) if coded else w(w(mag - sig) + w(q << shift))
-    if shift > w(t):
-        r = target.least if q > w(0) else w(0)
+    if coded:
+        r = w(q + w(step << w(target.trailing & w(31 if t == 23 else 63))))
+    else:
+        r = w(w(mag - sig) + w(q << shift))
+    r = pick(w, shift > w(t), w(target.least * w(q != w(0))), r)
     # 4. Zeros, sign, range, and the inputs that are not finite.
-    out = w(r | target.sign) if negative else r
-    if q == w(0):
-        out = target.zero_neg if negative else target.zero_pos
-    if r >= (target.limit_neg if negative else target.limit_pos):
-        out = target.over_neg if negative else target.over_pos
-    if mag >= infinity:
-        out = target.inf_neg if negative else target.inf_pos
-        if mag > infinity:
-            out = target.nan
+    out = w(r | w(target.sign * w(negative)))
+    out = pick(w, q == w(0), pick(w, negative, target.zero_neg, target.zero_pos), out)
+    beyond = r >= pick(w, negative, target.limit_neg, target.limit_pos)
+    out = pick(w, beyond, pick(w, negative, target.over_neg, target.over_pos), out)
+    out = pick(w, mag >= infinity, pick(w, negative, target.inf_neg, target.inf_pos), out)
+    out = pick(w, mag > infinity, target.nan, out)
     if not flagged:
         return out, w(0)
     if mag >= infinity:
@@ -236,7 +244,7 @@ def project_scaled(w, top, sig, e, negative, target, mode, random, n, flagged): 
     graded = w(w(target.drop + binade) - e)
     cut, shift = jam(w, sig, w(graded + target.flush) if e < target.emin else graded)
     q = w(cut >> shift)
-    code = w(q + w(w(binade - target.emin) << w(target.precision - w(1))))
+    code = w(q + w(w(binade - target.emin) << target.trailing))
     # Where code 0 is 2^emin all codes are one lower: the parity flips, and q = 0 has no code.
     up = w(away(w, cut, shift, w(w(code + target.origin) & w(1)), negative, mode, random, n))
     q = w(q + up)
@@ -289,5 +297,5 @@ def decode_code(w, code, layout, bias):  # type: ignore[no-untyped-def]
     return w(sign | w(sig << w(quantum - w(bias - 1074))))
 
 
-TEXT = (decode_code, nearest_even, away, jam, tiny, finite_flags, project_carrier, project_scaled)
+TEXT = (decode_code, nearest_even, pick, away, jam, tiny, finite_flags, project_carrier, project_scaled)
 """The functions that ``kernels`` compiles."""
