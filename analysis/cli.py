@@ -127,10 +127,10 @@ def demo(start: float, multiplier: float, steps: int, formats: tuple[str, ...], 
     """Watch a gradient get lost in narrow formats.
 
     The chain g <- g * m, then the same chain starting in range, then a small network's first-layer gradient."""
+    _announce(formats)
     from .demo import run_demo
     from .report.table import print_demo
 
-    _announce(formats)
     with progress_bar() as progress:
         chosen = list(formats) or None
         return run_demo(start, multiplier, steps, chosen, quick, seed, progress=progress), print_demo
@@ -171,8 +171,8 @@ def inspect(number: str, formats: tuple[str, ...], random_bits: int) -> Answer:
     2^-9, a hexadecimal float 0x1.8p-3, inf, nan, or a code 0x7e.
     """
     from . import landmarks
-    from .inspection import inspect_number, print_inspection
-    from .numerals import parse
+    from .inspection import inspect_number, print_inspection, print_summary
+    from .numerals import parse, ratio
 
     numeral = parse(number)
     if numeral.kind == "code" and not formats:
@@ -186,14 +186,20 @@ def inspect(number: str, formats: tuple[str, ...], random_bits: int) -> Answer:
     _announce(formats)
     results = [inspect_number(numeral, fmt, random_bits) for fmt in chosen]
 
+    exact = ratio(numeral.value) if numeral.kind == "number" else None
+
     def page(result: dict[str, Any], out: Any) -> None:
-        if numeral.kind == "number":
-            out.print(f"{number} is read exactly, as {_short(numeral.value)}")
-        for item in results:
-            out.print()
+        if exact is not None and not re.fullmatch(r"[-+]?\d+(/\d+)?|[-+]?2(\^|\*\*)[-+]?\d+", number):
+            out.print(f"{number} is read exactly, as {exact if len(exact) <= 60 else 'a fraction of many digits'}")
+        if not formats:
+            print_summary(results, out)
+            out.print(f"`floatemu inspect {number} --format NAME` shows one format in full.")
+            return
+        for index, item in enumerate(results):
+            if index or exact is not None:
+                out.print()
             print_inspection(numeral, item, out)
 
-    exact = str(numeral.value) if numeral.kind == "number" else None
     return {"input": {"text": number, "kind": numeral.kind, "exact": exact}, "formats": results}, page
 
 
@@ -270,11 +276,6 @@ def _announce(names: Sequence[str]) -> None:
         landmarks.find(name)
     for note in landmarks.notes(list(names)):
         click.echo(note, err=True)
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"a fraction of {len(text)} digits"
 
 
 def _usage(error: click.ClickException, words: Sequence[str]) -> BadInput:

@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING, Any
 import floatemu as fe
 
 from .landmarks import bits, number, point, value_of
-from .numerals import Numeral, decimal, dyadic
+from .numerals import Numeral, decimal, dyadic, ratio
 from .terminal import BadInput
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def _encode(x: Fraction | float, fmt: fe.Format, mode: fe.Rounding, saturation: fe.Saturation, **random: int) -> int:
-    return int(fe.encode(x, fmt, mode, saturation=saturation, **random))
+def _encode(
+    x: Fraction | float,
+    fmt: fe.Format,
+    mode: fe.Rounding,
+    saturation: fe.Saturation = fe.Saturation.SAT_NONE,
+    random: int | None = None,
+    random_bits: int | None = None,
+) -> int:
+    return int(fe.encode(x, fmt, mode, saturation=saturation, random=random, random_bits=random_bits))
 
 
 def _outcomes(
@@ -65,14 +72,11 @@ def _source(numeral: Numeral, fmt: fe.Format) -> Fraction | float:
     return float("-inf" if numeral.kind == "inf" and numeral.negative else numeral.kind)
 
 
-def _neighbour(x: Fraction, fmt: fe.Format, upward: bool) -> dict[str, Any] | None:
-    """Return the next value above or below x, strictly; None where there is none."""
-    # No two values lie closer than the smallest positive one, so half of it cannot step over a value.
-    step = fmt.min_positive / 2
-    mode = fe.Rounding.TOWARD_POSITIVE if upward else fe.Rounding.TOWARD_NEGATIVE
-    code = _encode(x + step if upward else x - step, fmt, mode, fe.Saturation.SAT_NONE)
+def _next(x: Fraction, fmt: fe.Format, upward: bool) -> dict[str, Any] | None:
+    """Return the nearest value that is not on the near side of x (x itself, if it is one); None if there is none."""
+    code = _encode(x, fmt, fe.Rounding.TOWARD_POSITIVE if upward else fe.Rounding.TOWARD_NEGATIVE)
     value = value_of(code, fmt)
-    if value == "nan" or (isinstance(value, Fraction) and (value <= x if upward else value >= x)):
+    if value == "nan" or (isinstance(value, Fraction) and (value < x if upward else value > x)):
         return None
     return point(code, fmt)
 
@@ -118,8 +122,9 @@ def inspect_number(numeral: Numeral, fmt: fe.Format, random_bits: int = 32) -> d
         ``format``; ``value`` and ``exact`` of the input; ``nearest`` (the result of rounding to nearest,
         ties to even, SAT_NONE; None if the format has no place for the input), its ``fields``, its
         ``error`` = nearest - input (exactly, in decimal, and in ulp); ``below`` and ``above``, the
-        neighbours of the nearest value, or None; ``projections``, one entry for each rounding and saturation mode,
-        with every possible outcome and its exact probability.
+        neighbours of the nearest value (of the input, if the nearest is not finite), or None;
+        ``projections``, one entry for each rounding and saturation mode, with every possible outcome
+        and its exact probability.
 
     Raises
     ------
@@ -145,8 +150,8 @@ def inspect_number(numeral: Numeral, fmt: fe.Format, random_bits: int = 32) -> d
             projections.append(entry)
     result: dict[str, Any] = {
         "format": fmt.name,
-        "value": x if isinstance(x, float) else number(x) if _is_dyadic(x) else str(x),
-        "exact": None if isinstance(x, float) and x != 0 else "-0" if isinstance(x, float) else str(x),
+        "value": x if isinstance(x, float) else number(x) if _is_dyadic(x) else ratio(x),
+        "exact": None if isinstance(x, float) and x != 0 else "-0" if isinstance(x, float) else ratio(x),
         "nearest": None,
         "fields": None,
         "error": None,
@@ -162,10 +167,15 @@ def inspect_number(numeral: Numeral, fmt: fe.Format, random_bits: int = 32) -> d
     assert code is not None
     result["nearest"], result["fields"] = point(code, fmt), _fields(code, fmt)
     value = value_of(code, fmt)
-    if isinstance(value, Fraction) and not (isinstance(x, float) and x != 0):
-        exact = Fraction(x)
-        result["error"] = _error(value, exact, Fraction(2) ** fmt.scaled(code & ~fmt.sign_code)[1])
-        result["below"], result["above"] = (_neighbour(value, fmt, upward) for upward in (False, True))
+    if isinstance(x, float) and x != 0:
+        return result
+    exact, step = Fraction(x), Fraction(0)
+    if isinstance(value, Fraction):
+        quantum = Fraction(2) ** fmt.scaled(code & ~fmt.sign_code)[1]
+        result["error"] = _error(value, exact, quantum)
+        # Below a power of two the gap is half a quantum: a quarter leaves the value and steps over none.
+        exact, step = value, quantum / 4
+    result["below"], result["above"] = _next(exact - step, fmt, False), _next(exact + step, fmt, True)
     return result
 
 
@@ -176,18 +186,18 @@ def _is_dyadic(x: Fraction) -> bool:
 def _error(value: Fraction, exact: Fraction, ulp: Fraction) -> dict[str, Any]:
     error = value - exact
     return {
-        "exact": str(error),
+        "exact": ratio(error),
         "decimal": decimal(error),
         "relative": decimal(error / abs(exact), 6) if exact else None,
         "ulp": decimal(error / ulp, 6),
     }
 
 
-def _shown(found: dict[str, Any] | None, fmt: fe.Format) -> str:
+def _shown(found: dict[str, Any] | None, fmt: fe.Format, digits: int = 10) -> str:
     if found is None:
         return "none"
     value = value_of(int(found["code"], 16), fmt)
-    text = value if isinstance(value, str) else "-0" if found["exact"] == "-0" else decimal(value, 10)
+    text = value if isinstance(value, str) else "-0" if found["exact"] == "-0" else decimal(value, digits)
     return f"{text} [dim]({found['code']})[/dim]"
 
 
@@ -196,6 +206,38 @@ def _chances(outcomes: list[dict[str, Any]], fmt: fe.Format) -> str:
         return _shown(outcomes[0], fmt)
     parts = (f"{_shown(item, fmt)} {decimal(100 * Fraction(item['probability']), 6)}%" for item in outcomes)
     return " or ".join(parts)
+
+
+def _error_text(error: dict[str, Any]) -> str:
+    relative = "" if error["relative"] is None else f", relative {error['relative']}"
+    tail = f"({error['ulp']} ulp{relative})"
+    if len(error["exact"]) > 40 or "/" not in error["exact"]:
+        return f"{error['decimal']} {tail}"
+    near = error["decimal"].startswith("≈")
+    return f"{error['exact']} {'≈' if near else '='} {error['decimal'].removeprefix('≈')} {tail}"
+
+
+def print_summary(results: list[dict[str, Any]], console: Console) -> None:
+    """Print one row for each format: the nearest value and how far it is.
+
+    Parameters
+    ----------
+    results : list of dict
+        What :func:`inspect_number` returned for each format.
+    console : rich.console.Console
+    """
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("format", "nearest (code)", "below", "above", "error in ulp", "relative error"):
+        table.add_column(title, no_wrap=True)
+    for result in results:
+        fmt = fe.get_format(result["format"])
+        error = result["error"] or {"ulp": "", "relative": ""}
+        sides = (_shown(side, fmt, 6) for side in (result["below"], result["above"]))
+        nearest = "refused" if result["nearest"] is None else _shown(result["nearest"], fmt, 6)
+        table.add_row(fmt.name, nearest, *sides, error["ulp"], error["relative"])
+    console.print(table)
 
 
 def print_inspection(numeral: Numeral, result: dict[str, Any], console: Console) -> None:
@@ -228,9 +270,8 @@ def print_inspection(numeral: Numeral, result: dict[str, Any], console: Console)
             f"{fields['trailing_significand'] or 'empty'}: {fields['class']}{power}",
         )
         if error is not None:
-            whole = f"{error['exact']} = " if len(error["exact"]) <= 40 and "/" in error["exact"] else ""
-            relative = "" if error["relative"] is None else f", relative {error['relative']}"
-            facts.add_row("error", f"{whole}{error['decimal']} ({error['ulp']} ulp{relative})")
+            facts.add_row("error", _error_text(error))
+        if result["below"] or result["above"]:
             facts.add_row("neighbours", f"{_shown(result['below'], fmt)} and {_shown(result['above'], fmt)}")
         if fields["ulp"] is not None:
             facts.add_row("ulp", fields["ulp"]["exact"])

@@ -48,7 +48,7 @@ def find(name: str) -> fe.Format:
             str(error),
             given=name,
             accepted=[*fe.FORMATS, "binary<k>p<p><s|u><e|f> (P3109)"],
-            hint="`floatemu formats` lists the names and their aliases",
+            hint="`floatemu formats` lists all",
         ) from None
 
 
@@ -111,13 +111,14 @@ def value_of(code: int, fmt: fe.Format) -> Fraction | str:
     >>> value_of(0x7E, fe.get_format("e4m3fn")), value_of(0xFF, fe.get_format("e4m3fn"))
     (Fraction(448, 1), 'nan')
     """
-    negative = bool(code & fmt.sign_code)
+    negative = code & fmt.sign_code != 0
     magnitude = code & ~fmt.sign_code if fmt.signed else code
     if negative and magnitude == 0 and not fmt.negative_zero:
         return "nan"
     if magnitude <= fmt.max_code:
         significand, quantum = fmt.scaled(magnitude)
-        return (-1) ** negative * significand * Fraction(2) ** quantum
+        value = significand * Fraction(2) ** quantum
+        return -value if negative else value
     if magnitude == fmt.inf_code:
         return "-inf" if negative else "inf"
     return "nan"

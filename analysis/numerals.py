@@ -21,11 +21,11 @@ ACCEPTED = (
 # The widest format has 15 exponent bits and a bias up to 2^15, so its values lie within 10^±19729.
 _MOST_DIGITS, _MOST_EXPONENT = 4000, 25_000
 
-_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE](?P<e>[+-]?\d+))?")
-_RATIO = re.compile(r"(?P<n>[+-]?\d+)/(?P<d>\d+)")
-_POWER = re.compile(r"(?P<sign>[+-]?)2(\^|\*\*)(?P<e>[+-]?\d+)")
-_HEX = re.compile(r"(?P<sign>[+-]?)0x(?P<i>[0-9a-f]*)\.?(?P<f>[0-9a-f]*)(p(?P<e>[+-]?\d+))?", re.IGNORECASE)
-_CODE = re.compile(r"0x[0-9a-f]+|0b[01]+", re.IGNORECASE)
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE](?P<e>[+-]?\d+))?", re.ASCII)
+_RATIO = re.compile(r"(?P<n>[+-]?\d+)/(?P<d>\d+)", re.ASCII)
+_POWER = re.compile(r"(?P<sign>[+-]?)2(\^|\*\*)(?P<e>[+-]?\d+)", re.ASCII)
+_HEX = re.compile(r"(?P<sign>[+-]?)0x(?P<i>[0-9a-f]*)\.?(?P<f>[0-9a-f]*)(p(?P<e>[+-]?\d+))?", re.ASCII | re.IGNORECASE)
+_CODE = re.compile(r"0x[0-9a-f]+|0b[01]+", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,11 @@ def _exponent(text: str, digits: str | None) -> int:
     if digits is None:
         return 0
     if len(digits) > 9 or abs(int(digits)) > 4 * _MOST_EXPONENT:
-        raise _refuse(text, f"has an exponent beyond ±{4 * _MOST_EXPONENT}, far outside every format")
+        raise _refuse(
+            text,
+            f"has an exponent beyond ±{4 * _MOST_EXPONENT}, far outside every format",
+            "write inf if that is meant",
+        )
     return int(digits)
 
 
@@ -116,9 +120,13 @@ def parse(text: str) -> Numeral:
         return Numeral(text, "number", (-1) ** negative * Fraction(2) ** _exponent(text, found["e"]), negative)
     if found := _DECIMAL.fullmatch(word):
         if abs(_exponent(text, found["e"])) > _MOST_EXPONENT:
-            raise _refuse(text, f"has an exponent beyond ±{_MOST_EXPONENT}, far outside every format")
+            raise _refuse(
+                text,
+                f"has an exponent beyond ±{_MOST_EXPONENT}, far outside every format",
+                "write inf if that is meant",
+            )
         return Numeral(text, "number", Fraction(word), negative)
-    if (found := _HEX.fullmatch(word)) and found["i"] + found["f"]:
+    if (found := _HEX.fullmatch(word)) and found["i"] + found["f"] and ("." in word or found["e"]):
         digits = int(found["i"] + found["f"], 16)
         scale = _exponent(text, found["e"]) - 4 * len(found["f"])
         return Numeral(text, "number", (-1) ** negative * digits * Fraction(2) ** scale, negative)
@@ -154,6 +162,28 @@ def decimal(value: Fraction, digits: int = 17) -> str:
 
 def _trimmed(text: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def ratio(value: Fraction) -> str:
+    """Return a fraction exactly: in decimal digits, or in hexadecimal ones where there would be thousands.
+
+    Parameters
+    ----------
+    value : Fraction
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> ratio(Fraction(-1, 640)), ratio(Fraction(3))
+    ('-1/640', '3')
+    """
+    top, bottom = value.numerator, value.denominator
+    # Python refuses to write integers of more than 4300 decimal digits, by default.
+    form = "d" if max(top.bit_length(), bottom.bit_length()) < 14_000 else "#x"
+    return f"{top:{form}}" if bottom == 1 else f"{top:{form}}/{bottom:{form}}"
 
 
 def dyadic(value: Fraction) -> str:

@@ -1,0 +1,221 @@
+"""The command line: one JSON object that fits its schema, one clear line for bad input, exit codes 0, 1, 2."""
+
+import json
+import math
+import subprocess
+import sys
+from importlib import resources
+
+import jsonschema
+import pytest
+
+from analysis.cli import app, main
+from analysis.terminal import BadInput, plain, version
+
+SCHEMAS = {
+    path.name.removesuffix(".json"): json.loads(path.read_text(encoding="utf-8"))
+    for path in resources.files("analysis").joinpath("schemas").iterdir()
+    if path.name.endswith(".json")
+}
+QUICK = {
+    "formats": ["formats"],
+    "formats NAME": ["formats", "binary8p3ue"],
+    "inspect": ["inspect", "0.1", "--format", "e4m3fn", "--format", "e8m0fnu"],
+    "inspect negative": ["inspect", "-1/3", "--format", "e2m1fn", "--random-bits", "3"],
+    "inspect code": ["inspect", "0xfe", "--format", "e4m3fnuz"],
+    "inspect nan": ["inspect", "nan", "--format", "e2m1fn"],
+    "inspect huge": ["inspect", "2^30000", "--format", "binary64p49se", "--format", "bf16"],
+    "inspect many digits": ["inspect", "1e-25000", "--format", "e5m2"],
+    "doctor": ["doctor"],
+}
+BAD = {
+    "no such command": ["frobnicate"],
+    "no such option": ["formats", "--frobnicate"],
+    "missing argument": ["inspect"],
+    "missing value": ["inspect", "0.1", "--format"],
+    "extra argument": ["inspect", "0.1", "0.2", "--format", "bf16"],
+    "unknown format": ["inspect", "0.1", "--format", "e4m9"],
+    "unknown format of formats": ["formats", "e4m9"],
+    "no number": ["inspect", "0.1.2", "--format", "bf16"],
+    "division by zero": ["inspect", "1/0", "--format", "bf16"],
+    "absurd exponent": ["inspect", "1e99999999999", "--format", "bf16"],
+    "absurd hexadecimal exponent": ["inspect", "0x1p99999999999", "--format", "bf16"],
+    "endless digits": ["inspect", "1" * 5000, "--format", "bf16"],
+    "code without format": ["inspect", "0x7e"],
+    "code too wide": ["inspect", "0x100", "--format", "e4m3fn"],
+    "too many random bits": ["inspect", "0.1", "--random-bits", "33"],
+    "steps not a number": ["demo", "--steps", "ten"],
+    "steps below one": ["demo", "--steps", "0"],
+    "start not a number": ["demo", "--start", "large"],
+    "start beyond binary64": ["demo", "--start", "1e999"],
+    "demo unknown format": ["demo", "--quick", "--format", "e4m9"],
+    "negative seed": ["demo", "--seed", "-1"],
+    "trace without format": ["trace"],
+    "trace unknown format": ["trace", "--format", "e4m9"],
+    "trace unknown net": ["trace", "--format", "bf16", "--net", "no-such-net"],
+    "trace unknown policy": ["trace", "--policy", "no-such-policy"],
+    "trace unknown reference": ["trace", "--format", "bf16", "--reference", "guess"],
+    "trace unknown target": ["trace", "--net", "chain", "--format", "bf16", "--target", "no-such-target"],
+    "trace missing data": ["trace", "--format", "bf16", "--data", "no/such/file.npz"],
+    "trace unwritable out": ["trace", "--format", "bf16", "--out", "/dev/null/folder"],
+}
+
+
+@pytest.fixture
+def run(capsys):
+    def call(*words):
+        code = main(list(words))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def one_object(text):
+    """Parse the text as exactly one JSON object, strictly: NaN and Infinity are no JSON."""
+    found, end = json.JSONDecoder(parse_constant=lambda word: pytest.fail(f"{word} in JSON")).raw_decode(text)
+    assert text[end:].strip() == ""
+    return found
+
+
+def validate(found, name):
+    jsonschema.Draft202012Validator(SCHEMAS[name]).validate(found)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_schema_is_a_schema(name):
+    jsonschema.Draft202012Validator.check_schema(SCHEMAS[name])
+
+
+def test_every_command_has_a_schema_and_takes_json():
+    assert set(SCHEMAS) == {*app.commands, "error"}
+    for command in app.commands.values():
+        assert "--json" in [name for item in command.params for name in item.opts]
+
+
+@pytest.mark.parametrize("words", QUICK.values(), ids=QUICK)
+def test_json_fits_its_schema(run, words):
+    code, out, _ = run(*words, "--json")
+    found = one_object(out)
+    assert code == 0
+    assert (found["command"], found["ok"], found["floatemu"]) == (words[0], True, version())
+    assert found["schema"] == f"floatemu.{words[0]}/1"
+    validate(found, words[0])
+
+
+@pytest.mark.parametrize("words", QUICK.values(), ids=QUICK)
+def test_page_is_text_without_json(run, words):
+    code, out, _ = run(*words)
+    assert code == 0
+    assert len(out.splitlines()) > 3
+    assert "{" not in out
+
+
+@pytest.mark.parametrize("words", BAD.values(), ids=BAD)
+def test_bad_input_is_one_clear_line_and_exit_code_2(run, words):
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    lines = [line for line in err.splitlines() if not line.startswith("note:")]
+    assert len(lines) == 1
+    assert lines[0].startswith("floatemu: ")
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("words", BAD.values(), ids=BAD)
+def test_bad_input_is_one_error_object_with_json(run, words):
+    code, out, _ = run(*words, "--json") if words[-1] != "--format" else run(words[0], "--json", *words[1:])
+    found = one_object(out)
+    assert code == 2
+    validate(found, "error")
+    assert found["error"]["message"]
+    assert found["error"]["hint"]
+    assert found["command"] == (words[0] if words[0] in app.commands else None)
+
+
+@pytest.mark.parametrize(("words", "given"), [(["inspect", "1/0"], "1/0"), (["formats", "e4m9"], "e4m9")])
+def test_error_names_what_was_given_and_what_is_accepted(run, words, given):
+    error = one_object(run(*words, "--json")[1])["error"]
+    assert error["given"] == given
+    assert error["accepted"]
+
+
+def test_no_traceback_and_no_second_stream_from_the_installed_program():
+    program = [sys.executable, "-c", "import sys; from analysis.cli import main; sys.exit(main())"]
+    done = subprocess.run([*program, "formats", "nope", "--json"], capture_output=True, text=True, input="")
+    assert (done.returncode, done.stderr) == (2, "")
+    validate(one_object(done.stdout), "error")
+    done = subprocess.run([*program, "inspect", "e", "--format", "bf16"], capture_output=True, text=True, input="")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+
+
+def test_a_reader_that_leaves_is_no_error():
+    program = f"{sys.executable} -c 'import sys; from analysis.cli import main; sys.exit(main())' formats --json"
+    done = subprocess.run(["bash", "-c", f"{program} | head -1"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
+
+
+def test_help_lists_every_command_with_a_whole_sentence(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    for name in app.commands:
+        line = next(line for line in out.splitlines() if line.strip().startswith(name))
+        assert line.endswith(".")
+        assert not line.endswith("...")
+
+
+def test_no_command_prints_the_help(run):
+    assert run() == run("--help")
+
+
+def test_version(run):
+    assert run("--version")[1].strip() == f"floatemu, version {version()}"
+
+
+@pytest.mark.parametrize("words", [["formats", "E4M3"], ["inspect", "1", "--format", "float8_e4m3"]])
+def test_e4m3_is_said_to_be_the_ieee_style_one(run, words):
+    _, _, err = run(*words)
+    assert "240" in err
+    assert "'e4m3fn'" in err
+
+
+@pytest.mark.parametrize("words", [["formats", "e4m3fn"], ["inspect", "1", "--format", "ocp_e4m3"]])
+def test_e4m3fn_needs_no_note(run, words):
+    assert run(*words)[2] == ""
+
+
+def test_what_libraries_print_stays_out_of_the_json(run, monkeypatch):
+    from analysis import doctor
+
+    real = doctor.examine
+    monkeypatch.setattr(doctor, "examine", lambda: (print("chatter"), real())[1])
+    _, out, err = run("doctor", "--json")
+    one_object(out)
+    assert "chatter" in err
+
+
+def test_a_failed_check_exits_with_1(run, monkeypatch):
+    from analysis import doctor
+
+    failed = {"name": "cache", "ok": False, "text": "cannot be written to", "hint": "set NUMBA_CACHE_DIR"}
+    real = doctor.examine()
+    monkeypatch.setattr(doctor, "examine", lambda: {**real, "checks": [failed]})
+    assert one_object(run("doctor", "--json")[1])["ok"] is False
+    code, out, _ = run("doctor")
+    assert code == 1
+    assert "FAIL" in out
+
+
+def test_plain_refuses_what_json_cannot_hold():
+    assert plain([math.inf, -math.inf, math.nan, 0.1]) == ["inf", "-inf", "nan", 0.1]
+    with pytest.raises(TypeError, match="no place"):
+        plain(object())
+
+
+def test_floats_are_in_shortest_round_trip_form(run):
+    out = run("inspect", "0.1", "--format", "binary64", "--json")[1]
+    assert '"value": 0.1,' in out
+
+
+def test_bad_input_holds_its_four_parts():
+    error = BadInput("m", given=1, accepted="2", hint="h")
+    assert error.as_dict() == {"message": "m", "given": 1, "accepted": "2", "hint": "h"}
