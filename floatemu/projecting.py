@@ -11,7 +11,7 @@ import numpy as np
 
 from floatemu._core import kernels
 from floatemu._core import rounding as core
-from floatemu._core.random import MASK, stream_state, word_at
+from floatemu._core.random import MASK, draw, stream_state
 from floatemu.errors import ProjectionError
 from floatemu.format import Format
 from floatemu.formats import FORMATS
@@ -109,12 +109,14 @@ def project_number(x: Any, request: Request, index: int = 0) -> tuple[int, int]:
     r = 0
     if projection.rounding.stochastic:
         if request.random is None:
-            r = word_at(int, request.state, index & MASK) >> (64 - request.bits)
+            r = draw(int, request.state, index & MASK, request.bits)
         else:
             r = int(random_integers(request.random, (), request.bits))
     sig = sig if number.significand else 0
-    bits = (int, top, sig, top + quantum, number.negative, target, mode, r, request.bits, True)
-    code, flags = core.project_scaled(*bits)
+    n = request.bits
+    code, flags = core.project_scaled(
+        int, top, sig, top + quantum, number.negative, target, mode, r, n, 2**n - 1, True
+    )
     return int(code), int(flags)
 
 

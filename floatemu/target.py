@@ -206,10 +206,8 @@ def scaled_target(fmt: Format, projection: Projection, nan: str | None) -> core.
 
 @lru_cache(maxsize=512)
 def carrier_target(fmt: Format, projection: Projection, nan: str | None, carrier: str, coded: bool) -> core.Target:
-    """Target for ``kernels.carrier_loop``, in the carrier's words (64-bit ones for stochastic modes)."""
+    """Target for ``kernels.carrier_loop``, in the carrier's words."""
     word, t = kernels.CARRIERS[carrier]
-    if projection.rounding.stochastic:
-        word = np.uint64
     target = _target(fmt, projection, nan, t, (127 if t == 23 else 1023), None if coded else carrier_format(carrier))
     return core.Target(*(word(value) for value in target))
 

@@ -23,19 +23,33 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core.caching import FunctionCache
-from numba.extending import intrinsic, register_jitable
+from numba.extending import intrinsic, overload, register_jitable
 from numba.np.arrayobj import make_array
 
 from floatemu._core import random as _random
 from floatemu._core import rounding as _rounding
-from floatemu._core.random import word_at
+from floatemu._core.random import draw, word_at
 from floatemu._core.rounding import SA, decode_code, project_carrier, project_scaled
+
+
+@intrinsic
+def _logical_shift_right(typing_context, x, n):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.lshr(*arguments)
+
+    return x(x, x), generate
+
+
+@overload(_rounding.shift_right)
+def _shift_right(w, x, n):  # type: ignore[no-untyped-def]
+    return lambda w, x, n: _logical_shift_right(x, n)
+
 
 for _function in (*_rounding.TEXT, *_random.TEXT):
     register_jitable(_function)
 
-TILE, AHEAD, LINE = 256, 512, 64
-"""Elements in a tile, elements between a prefetch and its use, bytes in a cache line."""
+TILE_BYTES, AHEAD_BYTES, LINE = 512, 1024, 64
+"""Bytes of source in a tile, between a prefetch and its use, and in a cache line."""
 
 
 def source_key(folder: Path | None = None) -> str:
@@ -158,14 +172,13 @@ def carrier_loop(carrier: str, mode: int, coded: bool, flagged: bool) -> Callabl
     """
     word, t = CARRIERS[carrier]
     stochastic = mode >= SA
-    # The threshold arithmetic of 32 random bits needs a 64-bit word.
-    word = np.uint64 if stochastic else word
-    u64 = np.uint64
+    w32, u64 = np.uint32, np.uint64
+    tile_size, ahead = TILE_BYTES // np.dtype(carrier).itemsize, AHEAD_BYTES // np.dtype(carrier).itemsize
 
-    def tile(source, result, flags, target, random, n):  # type: ignore[no-untyped-def]
+    def tile(source, result, flags, target, random, n, ones):  # type: ignore[no-untyped-def]
         for i in range(source.size):
             r = word(random[i]) if stochastic else word(0)
-            out, flag = project_carrier(word, t, source[i], target, mode, r, n, coded, flagged)
+            out, flag = project_carrier(word, t, source[i], target, mode, r, n, ones, coded, flagged)
             result[i] = out
             if flagged:
                 flags[i] = flag
@@ -173,23 +186,29 @@ def carrier_loop(carrier: str, mode: int, coded: bool, flagged: bool) -> Callabl
     tile = compiled(tile, f"tile {carrier} {mode} {coded} {flagged}")
 
     def loop(source, result, flags, target, random, n, state, first):  # type: ignore[no-untyped-def]
-        drawn = np.empty(TILE if stochastic else 0, np.uint32)
+        drawn = np.empty(tile_size + 2 if stochastic else 0, np.uint32)
+        spare = w32(32 - int(n))
+        ones = word(2 ** int(n) - 1)
         size = source.size
-        for start in range(0, size, TILE):
-            stop = min(start + TILE, size)
-            for i in range(start + AHEAD, min(stop + AHEAD, size), LINE // source.itemsize):
+        for start in range(0, size, tile_size):
+            stop = min(start + tile_size, size)
+            for i in range(start + ahead, min(stop + ahead, size), LINE // source.itemsize):
                 _prefetch_read(source, i)
-            for i in range(start + AHEAD, min(stop + AHEAD, size), LINE // result.itemsize):
+            for i in range(start + ahead, min(stop + ahead, size), LINE // result.itemsize):
                 _prefetch_write(result, i)
             piece = drawn
             if stochastic:
                 if random.size > 0:
                     piece = random[start:stop]
                 else:
-                    for i in range(stop - start):
-                        index = u64(first + u64(start + i))
-                        drawn[i] = word_at(u64, state, index) >> u64(u64(64) - n)
-            tile(source[start:stop], result[start:stop], flags[start:stop], target, piece, n)
+                    position = u64(first + u64(start))
+                    odd = int(position & u64(1))
+                    for i in range((stop - start + odd + 1) // 2):
+                        both = word_at(u64, state, u64(u64(position >> u64(1)) + u64(i)))
+                        drawn[2 * i] = w32(both) >> spare
+                        drawn[2 * i + 1] = w32(both >> u64(32)) >> spare
+                    piece = drawn[odd : odd + stop - start]
+            tile(source[start:stop], result[start:stop], flags[start:stop], target, piece, n, ones)
 
     return compiled(loop, f"loop {carrier} {mode} {coded} {flagged}")
 
@@ -207,6 +226,7 @@ def scaled_loop() -> Callable[..., Any]:
     w = np.uint64
 
     def loop(magnitudes, negatives, exponents, codes, flags, target, mode, random, n, state, first):  # type: ignore[no-untyped-def]
+        ones = w(w(w(1) << n) - w(1))
         for i in range(magnitudes.size):
             sig = magnitudes[i]
             zeros = w(0)
@@ -216,8 +236,8 @@ def scaled_loop() -> Callable[..., Any]:
             e = w(w(exponents[i] + SCALED_BIAS + 63) - zeros)
             r = w(0)
             if mode >= SA:
-                r = w(random[i]) if random.size > 0 else w(word_at(w, state, w(first + w(i))) >> w(w(64) - n))
-            out, flag = project_scaled(w, 63, sig, e, negatives[i], target, mode, r, n, True)
+                r = w(random[i]) if random.size > 0 else draw(w, state, w(first + w(i)), n)
+            out, flag = project_scaled(w, 63, sig, e, negatives[i], target, mode, r, n, ones, True)
             codes[i] = out
             flags[i] = flag
 
@@ -253,16 +273,16 @@ def scalar_projection(target: Any, layout: Any, mode: int, n: int, state: int, c
     callable
     """
     w = np.uint64
-    bits_n, generator = np.uint64(n), np.uint64(state)
+    bits_n, ones, generator = np.uint64(n), np.uint64(2**n - 1), np.uint64(state)
     infinity = np.uint64(0x7FF0000000000000)
 
     def scalar(x, index=0):  # type: ignore[no-untyped-def]
         bits = np.float64(x).view(np.uint64)
         r = w(0)
         if mode >= SA:
-            r = w(word_at(w, generator, w(index)) >> w(w(64) - bits_n))
+            r = draw(w, generator, w(index), bits_n)
         if carried:
-            out, _ = project_carrier(w, 52, bits, target, mode, r, bits_n, False, False)
+            out, _ = project_carrier(w, 52, bits, target, mode, r, bits_n, ones, False, False)
             return w(out).view(np.float64)
         mag = w(bits & w(0x7FFFFFFFFFFFFFFF))
         negative = mag != bits
@@ -280,7 +300,7 @@ def scalar_projection(target: Any, layout: Any, mode: int, n: int, state: int, c
             while (sig != w(0)) and (w(sig >> w(63)) == w(0)):
                 sig = w(sig << w(1))
                 e = w(e - w(1))
-            code, _ = project_scaled(w, 63, sig, e, negative, target, mode, r, bits_n, False)
+            code, _ = project_scaled(w, 63, sig, e, negative, target, mode, r, bits_n, ones, False)
         return w(decode_code(w, w(code), layout, SCALED_BIAS)).view(np.float64)
 
     return numba.njit(nogil=True)(scalar)

@@ -3,8 +3,8 @@
 The generator is SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
 OOPSLA 2014): output n of a generator seeded s is ``mix(s + (n + 1) * GAMMA)`` modulo 2^64, so that any
 output is computed on its own. The state of (seed, stream) is output ``stream`` of the generator seeded
-``seed``; the word of element ``index`` is output ``index`` of the generator seeded with that state;
-N random bits are its top N.
+``seed``. Elements 2i and 2i + 1 use the low and the high 32 bits of output i of the generator seeded
+with that state; N random bits are the top N of those 32.
 """
 
 from __future__ import annotations
@@ -21,10 +21,16 @@ def word_at(w, state, index):  # type: ignore[no-untyped-def]
     return w(z ^ w(z >> w(31)))
 
 
+def draw(w, state, index, n):  # type: ignore[no-untyped-def]
+    """The ``n`` random bits (1..32) of element ``index``, in 64-bit words."""
+    half = w(word_at(w, state, w(index >> w(1))) >> w(w(index & w(1)) << w(5)))
+    return w(w(half & w(0xFFFFFFFF)) >> w(w(32) - n))
+
+
 def stream_state(seed: int, stream: int) -> int:
     """State of the generator of (seed, stream); both are taken modulo 2^64."""
     return int(word_at(int, seed & MASK, stream & MASK))
 
 
-TEXT = (word_at,)
+TEXT = (word_at, draw)
 """The functions that ``kernels`` compiles."""

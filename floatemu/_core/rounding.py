@@ -90,6 +90,11 @@ def nearest_even(w, sig, shift, odd):  # type: ignore[no-untyped-def]
     return w(w(rem + rem) + odd) > unit
 
 
+def shift_right(w, x, n):  # type: ignore[no-untyped-def]
+    """``x >> n`` for 0 <= n < bits of the word; ``kernels`` compiles it to one instruction of that width."""
+    return w(x >> n)
+
+
 def pick(w, condition, yes, no):  # type: ignore[no-untyped-def]
     """``yes if condition else no`` without a branch: compilers make one vector instruction of it.
 
@@ -99,12 +104,18 @@ def pick(w, condition, yes, no):  # type: ignore[no-untyped-def]
     return w(no ^ w(w(yes ^ no) * w(condition)))
 
 
-def away(w, sig, shift, odd, negative, mode, random, n):  # type: ignore[no-untyped-def]
+def away(w, sig, shift, depth, odd, negative, mode, random, n, ones):  # type: ignore[no-untyped-def]
     """Whether the magnitude ``sig >> shift`` is incremented: the meaning of the nine modes.
 
-    ``odd`` (0 or 1) is the parity of the truncated magnitude's code point; ``random`` holds the
-    ``n`` random bits R of the stochastic modes. Needs 0 <= shift < bits of the word, and n + 1 bits
-    beyond ``shift - n`` for the stochastic modes (64-bit words).
+    ``odd`` (0 or 1) is the parity of the truncated magnitude's code point; ``random`` holds the ``n``
+    random bits R of the stochastic modes, ``ones`` is 2^n - 1. The discarded fraction is
+    ``nu = rem / 2^depth``. ``depth`` is ``shift``, or more where ``shift`` was capped at a value with
+    ``sig < 2^(shift - 1)``, so that rem = sig and the comparisons with 1/2 come out the same.
+
+    Stochastic: with a = floor(nu 2^n) and c = 0 or 1, the modes say a + c + R >= 2^n, where c is 0 in
+    A; the next bit of nu in B, since floor(nu 2^(n+1)) = 2a + c and 2a + c + 2R + 1 >= 2^(n+1) is
+    a + R + (c + 1)/2 >= 2^n in integers a + R; and the carry of rounding to nearest in C. Written as a
+    comparison of R with ``ones - a`` nothing exceeds n bits, so that 32 random bits fit a 32-bit word.
     """
     if mode == NE:
         return nearest_even(w, sig, shift, odd)
@@ -120,46 +131,43 @@ def away(w, sig, shift, odd, negative, mode, random, n):  # type: ignore[no-unty
         return (rem > w(0)) & negative
     if mode == TO:
         return (rem > w(0)) & (odd == w(0))
-    # Stochastic: nu * 2^m = rem * 2^(m - shift), cut to an integer. One of the two shifts is zero.
-    m = w(n + w(1)) if mode == SB else w(n)
-    down = w(max(shift, m) - m)
-    part = w(w(rem >> down) << w(max(shift, m) - shift))
+    # a = rem * 2^(n - depth): one of the two shifts is zero. A shift down beyond shift + 1 leaves
+    # a = 0 and c = 0 as that one does; a shift up is beyond 31 only for depth = 0, where rem = 0.
+    reach = w(max(depth, n))
+    down = w(min(w(reach - n), w(shift + w(1))))
+    a = w(shift_right(w, rem, down) << w(min(w(reach - depth), w(31))))
+    limit = w(ones - a)
     if mode == SA:
-        threshold = w(part + random)
-    elif mode == SB:
-        threshold = w(part + w(w(random + random) + w(1)))
+        return random > limit
+    if mode == SB:
+        carry = w(shift_right(w, w(rem + rem), down) & w(1)) != w(0)
     else:
-        threshold = w(w(part + random) + w(nearest_even(w, rem, down, w(part & w(1)))))
-    return w(threshold >> m) != w(0)
+        carry = nearest_even(w, rem, down, w(a & w(1)))
+    return (random > limit) | ((random == limit) & carry)
 
 
 def jam(w, sig, shift):  # type: ignore[no-untyped-def]
     """Cut a shift above WORD_CAP down to it; what leaves the significand stays as a sticky last bit.
 
     The discarded fraction nu keeps more than 33 leading bits and its being zero or not, and that is
-    all that any mode looks at (N <= 32 random bits, one more for mode B).
+    all that any mode looks at (n <= 32 random bits, one more for mode B).
     """
     over = w(min(w(max(shift, w(WORD_CAP)) - w(WORD_CAP)), w(WORD_CAP)))
     kept = w(sig >> over)
     return w(kept | w(w(kept << over) != sig)), w(min(shift, w(WORD_CAP)))
 
 
-def tiny(w, top, sig, e, shift, negative, target, mode, random, n):  # type: ignore[no-untyped-def]
-    """Whether a number, rounded to p bits with an unbounded exponent, stays below 2^emin.
+def tiny(w, sig, shift, depth, negative, target, mode, random, n, ones):  # type: ignore[no-untyped-def]
+    """Whether a number below 2^emin, rounded to p bits with an unbounded exponent, stays below.
 
-    It is so for every number below 2^emin but those which round up to 2^emin from the binade under
-    it, where the quantum is half of ``shift``'s. That binade's codes would come one block earlier,
-    which flips the parity where p = 1 and nowhere else.
+    It is so for all but those which round up to 2^emin from the binade under it; ``shift`` cuts at
+    that binade's quantum, half of the subnormals'. Its codes would come one block earlier, which flips
+    the parity where p = 1 and nowhere else.
     """
-    if (e >= target.emin) & (w(sig >> w(top)) != w(0)):
-        return False
-    if shift == w(0):  # nothing is cut: the number is exact, and subnormal
-        return True
-    sig, finer = jam(w, sig, w(shift - w(1)))
-    q = w(sig >> finer)
-    odd = w(w(w(q + w(w(1) << target.trailing)) + target.origin) & w(1))
-    q = w(q + w(away(w, sig, finer, odd, negative, mode, random, n)))
-    return w(q >> target.precision) == w(0)
+    q = shift_right(w, sig, shift)
+    odd = w(w(w(q + target.power) + target.origin) & w(1))
+    q = w(q + w(away(w, sig, shift, depth, odd, negative, mode, random, n, ones)))
+    return shift_right(w, q, target.precision) == w(0)
 
 
 def finite_flags(w, inexact, below, q, r, negative, target):  # type: ignore[no-untyped-def]
@@ -174,7 +182,7 @@ def finite_flags(w, inexact, below, q, r, negative, target):  # type: ignore[no-
     return flags
 
 
-def project_carrier(w, t, bits, target, mode, random, n, coded, flagged):  # type: ignore[no-untyped-def]
+def project_carrier(w, t, bits, target, mode, random, n, ones, coded, flagged):  # type: ignore[no-untyped-def]
     """Round and saturate the binary32 (t = 23) or binary64 (t = 52) number with these bits.
 
     Returns the bits of the result in the same carrier, or its code if ``coded``; and the flags if
@@ -192,22 +200,20 @@ def project_carrier(w, t, bits, target, mode, random, n, coded, flagged):  # typ
     bits = w(bits)
     mag = w(bits & width_mask)
     negative = bits != mag
-    field = w(mag >> w(t))
+    field = shift_right(w, mag, w(t))
     sig = w(w(mag & w((1 << t) - 1)) | w(w(field != w(0)) << w(t)))
     e = w(max(field, w(1)))
-    # 1. Where to cut: a fixed number of bits from emin on, at a fixed quantum below.
+    # 1. Where to cut: a fixed number of bits from emin on, at a fixed quantum below. A shift of t + 2
+    #    leaves nu < 1/2 and nonzero, as every larger one does.
     binade = w(max(e, target.emin))
     graded = w(w(target.drop + binade) - e)
-    shift = w(graded + w(target.flush * w(e < target.emin)))
-    # 2. Split and round. A shift of t + 2 leaves nu < 1/2 and nonzero, as every larger one does.
-    if mode >= SA:
-        cut, shift = jam(w, sig, shift)
-    else:
-        cut, shift = sig, w(min(shift, w(t + 2)))
-    q = w(cut >> shift)
+    depth = w(graded + w(target.flush * w(e < target.emin)))
+    shift = w(min(depth, w(t + 2)))
+    # 2. Split and round.
+    q = shift_right(w, sig, shift)
     step = w(binade - target.emin)
     odd = w(w(q + w(step & target.power)) & w(1))
-    q = w(q + w(away(w, cut, shift, odd, negative, mode, random, n)))
+    q = w(q + w(away(w, sig, shift, depth, odd, negative, mode, random, n, ones)))
     # 3. Put together, in code space or in the carrier's.
     if coded:
         r = w(q + w(step << w(target.trailing & w(31 if t == 23 else 63))))
@@ -228,11 +234,14 @@ def project_carrier(w, t, bits, target, mode, random, n, coded, flagged):  # typ
         return out, (target.nan_flags if mag > infinity else flags)
     if mag == w(0):
         return out, target.null_flags
-    below = tiny(w, t, sig, e, graded, negative, target, mode, random, n)
-    return out, finite_flags(w, w(q << shift) != cut, below, q, r, negative, target)
+    below = (e < target.emin) | (shift_right(w, sig, w(t)) == w(0))
+    if below & (graded > w(0)):  # graded = 0: nothing is cut, the number is exact
+        finer = w(graded - w(1))
+        below = tiny(w, sig, w(min(finer, w(t + 2))), finer, negative, target, mode, random, n, ones)
+    return out, finite_flags(w, w(q << shift) != sig, below, q, r, negative, target)
 
 
-def project_scaled(w, top, sig, e, negative, target, mode, random, n, flagged):  # type: ignore[no-untyped-def]
+def project_scaled(w, top, sig, e, negative, target, mode, random, n, ones, flagged):  # type: ignore[no-untyped-def]
     """Round and saturate ``sig * 2^(e - top)``, where 2^top <= sig < 2^(top+1), or sig is 0.
 
     Returns the code of the result, and the flags if ``flagged``. Exponents are biased so that they
@@ -246,7 +255,8 @@ def project_scaled(w, top, sig, e, negative, target, mode, random, n, flagged): 
     q = w(cut >> shift)
     code = w(q + w(w(binade - target.emin) << target.trailing))
     # Where code 0 is 2^emin all codes are one lower: the parity flips, and q = 0 has no code.
-    up = w(away(w, cut, shift, w(w(code + target.origin) & w(1)), negative, mode, random, n))
+    odd = w(w(code + target.origin) & w(1))
+    up = w(away(w, cut, shift, shift, odd, negative, mode, random, n, ones))
     q = w(q + up)
     r = w(w(code + up) - target.origin) if q > w(0) else w(0)
     if (e < target.emin) & (q > w(0)):
@@ -258,7 +268,10 @@ def project_scaled(w, top, sig, e, negative, target, mode, random, n, flagged): 
         out = target.over_neg if negative else target.over_pos
     if not flagged:
         return out, w(0)
-    below = tiny(w, top, sig, e, graded, negative, target, mode, random, n)
+    below = e < target.emin
+    if below:
+        rest, finer = jam(w, sig, w(graded - w(1)))
+        below = tiny(w, rest, finer, finer, negative, target, mode, random, n, ones)
     return out, finite_flags(w, w(q << shift) != cut, below, q, r, negative, target)
 
 
