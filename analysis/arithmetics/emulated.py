@@ -1,0 +1,105 @@
+"""Emulated arithmetic: binary64 operations whose partial sums are rounded, and the rounder for all the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import floatemu as fe
+from analysis.arithmetics.base import Array
+from analysis.arithmetics.float64 import Float64
+
+__all__ = ["Emulated", "Rounder"]
+
+
+@dataclass(frozen=True)
+class Rounder:
+    """Rounds arrays to one format under one projection.
+
+    Parameters
+    ----------
+    fmt : Format
+    projection : Projection
+    seed : int
+        For the stochastic modes.
+    stream : int
+        For the stochastic modes: another number for each rounding of a run.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> values, flags = Rounder(fe.get_format("e4m3fn"), fe.Projection()).with_flags(np.array([0.3, 500.0]))
+    >>> values.tolist(), [str(fe.Flag(flag)) for flag in flags.tolist()]
+    ([0.3125, nan], ['<Flag.INEXACT: 1>', '<Flag.NAN_BORN|OVERFLOW|INEXACT: 131>'])
+    """
+
+    fmt: fe.Format
+    projection: fe.Projection
+    seed: int = 0
+    stream: int = 0
+
+    def with_flags(self, x: Array) -> tuple[Array, Array]:
+        """Return (values, flags), float64 and uint8, shaped like x."""
+        random: dict[str, Any] = {}
+        if self.projection.rounding.stochastic:
+            random = {"random_bits": self.projection.random_bits, "seed": self.seed, "stream": self.stream}
+        values, flags = fe.round_with_flags(
+            x,
+            self.fmt,
+            self.projection.rounding,
+            saturation=self.projection.saturation,
+            # a NaN reaching a format that has none must not stop a replay; its birth is an event of its own
+            nan=None if self.fmt.has_nan else "max",
+            dtype=np.float64,
+            **random,
+        )
+        return np.asarray(values), np.asarray(flags)
+
+    def __call__(self, x: Array) -> Array:
+        """Return the rounded values."""
+        return self.with_flags(x)[0]
+
+
+class Emulated(Float64):
+    """Binary64 with rounded partial sums; operands and results are rounded by the engine, which counts events.
+
+    Parameters
+    ----------
+    accumulate : Rounder, optional
+        Applied to every product and every partial sum of sums and matrix products, in index order; None keeps
+        them in binary64, so that a result is rounded once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bf16 = Rounder(fe.get_format("bfloat16"), fe.Projection())
+    >>> Emulated(accumulate=bf16).sum(np.ones(1000), 0, False).item()  # stops where 1 is half an ulp
+    256.0
+    """
+
+    name = "emulated"
+
+    def __init__(self, accumulate: Rounder | None = None) -> None:
+        self._accumulate = accumulate
+
+    def sum(self, x: Array, axis: int, keepdims: bool) -> Array:
+        """Return the sum along an axis, each partial sum rounded."""
+        if self._accumulate is None:
+            return super().sum(x, axis, keepdims)
+        rows = np.moveaxis(x, axis, 0)
+        total = np.zeros(rows.shape[1:])
+        for row in rows:
+            total = self._accumulate(total + row)
+        return np.expand_dims(total, axis) if keepdims else total
+
+    def matmul(self, x: Array, y: Array) -> Array:
+        """Return x @ y, each product and each partial sum rounded."""
+        if self._accumulate is None:
+            return super().matmul(x, y)
+        batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+        total = np.zeros((*batch, x.shape[-2], y.shape[-1]))
+        for k in range(x.shape[-1]):
+            total = self._accumulate(total + self._accumulate(x[..., :, k, None] * y[..., None, k, :]))
+        return total

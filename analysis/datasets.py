@@ -1,0 +1,168 @@
+"""Data sets: the digits that come with the package, and the user's own tables, checked before use."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+import os
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.storage import FileError, read_npz
+from analysis.tape import Array
+
+__all__ = ["DataError", "digits", "load"]
+
+DIGITS_SHA256 = "68aea062d35a127749050fa0e52dca09d6569ac08092c925610e0954e172dde2"
+MAX_VALUES = 10**8
+MAX_CLASSES = 10**5
+
+
+class DataError(FileError):
+    """A data set cannot be used: empty, of the wrong shape, with NaN, with labels that are no class numbers."""
+
+
+def digits() -> tuple[Array, Array]:
+    """Return the handwritten digits: 1797 images of 8 x 8 pixels, and what they show.
+
+    The test set of "Optical Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, 1998, UCI Machine
+    Learning Repository, CC BY 4.0).
+
+    Returns
+    -------
+    X : ndarray of float64, shape (1797, 64)
+        Pixel counts divided by 16: multiples of 1/16 in [0, 1].
+    y : ndarray of int64, shape (1797,)
+        0..9.
+
+    Raises
+    ------
+    DataError
+        If the file in the package is not the one it should be.
+
+    Examples
+    --------
+    >>> X, y = digits()
+    >>> X.shape, y[:5].tolist()
+    ((1797, 64), [0, 1, 2, 3, 4])
+    """
+    with resources.as_file(resources.files("analysis") / "data" / "digits.npz") as path:
+        arrays = read_npz(path, limit=10**6)
+    x, y = arrays.get("X"), arrays.get("y")
+    if x is None or y is None or x.shape != (1797, 64) or y.shape != (1797,) or x.dtype != np.uint8:
+        raise DataError("the package's digits.npz is damaged; install floatemu again")
+    if hashlib.sha256(np.column_stack([x, y]).astype(np.uint8).tobytes()).hexdigest() != DIGITS_SHA256:
+        raise DataError("the package's digits.npz does not have the expected content; install floatemu again")
+    return x.astype(np.float64) / 16.0, y.astype(np.int64)
+
+
+def load(data: Any) -> tuple[str, Array, Array]:
+    """Return a data set by name, from a file, or from arrays.
+
+    Parameters
+    ----------
+    data : str, path or (X, y)
+        "digits"; the path of an .npz file with arrays X and y, or of a .csv file whose last column is y (a first
+        line of names is allowed); or the two arrays.
+
+    Returns
+    -------
+    name : str
+    X : ndarray of float64, shape (rows, features)
+    y : ndarray of int64, shape (rows,)
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or X and y do not fit each other, are empty, or hold NaN or infinities.
+
+    Examples
+    --------
+    >>> load(([[0.5, 1.0]], [1]))[1].shape
+    (1, 2)
+    >>> load("nothing.csv")
+    Traceback (most recent call last):
+        ...
+    analysis.datasets.DataError: data 'nothing.csv': there is no such file; accepted: 'digits', or a .npz or .csv file with X and y
+    """
+    if isinstance(data, str) and data == "digits":
+        return "digits", *digits()
+    if isinstance(data, (str, os.PathLike)):
+        path = Path(data)
+        if not path.is_file():
+            raise DataError(
+                f"data {str(path)!r}: there is no such file; accepted: 'digits', or a .npz or .csv file with X and y"
+            )
+        if path.stat().st_size == 0:
+            raise DataError(f"data {str(path)!r}: the file is empty")
+        if path.suffix == ".npz":
+            arrays = read_npz(path)
+            if missing := [name for name in ("X", "y") if name not in arrays]:
+                raise DataError(f"data {path.name!r}: no array named {' and '.join(missing)}; it needs X and y")
+            return path.name, *_check(path.name, arrays["X"], arrays["y"])
+        if path.suffix == ".csv":
+            table = _csv(path)
+            return path.name, *_check(path.name, table[:, :-1], table[:, -1])
+        raise DataError(f"data {str(path)!r}: accepted are files ending in .npz or .csv, or 'digits'")
+    if isinstance(data, tuple) and len(data) == 2:
+        try:
+            return "arrays", *_check("arrays", np.asarray(data[0]), np.asarray(data[1]))
+        except ValueError as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"X and y are not arrays of numbers ({error})") from None
+    raise DataError(f"data={type(data).__name__}; accepted: 'digits', a .npz or .csv file, or the arrays (X, y)")
+
+
+def _csv(path: Path) -> Array:
+    rows: list[list[float]] = []
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            for number, row in enumerate(csv.reader(stream), start=1):
+                if not row:
+                    continue
+                try:
+                    rows.append([float(cell) for cell in row])
+                except ValueError:
+                    if number > 1:  # the first line may hold names
+                        raise DataError(f"data {path.name!r}: line {number} has a cell that is no number") from None
+                    continue
+                if len(rows[-1]) != len(rows[0]):
+                    raise DataError(
+                        f"data {path.name!r}: line {number} has {len(rows[-1])} cells, the first row has {len(rows[0])}"
+                    )
+                if len(rows) * len(rows[0]) > MAX_VALUES:
+                    raise DataError(f"data {path.name!r}: more than {MAX_VALUES} numbers")
+    except (UnicodeDecodeError, csv.Error, OSError) as error:
+        raise DataError(f"data {path.name!r}: not a text table ({error})") from None
+    if not rows or len(rows[0]) < 2:
+        raise DataError(f"data {path.name!r}: needs at least one row of one feature and a label")
+    return np.array(rows)
+
+
+def _check(name: str, x: Array, y: Array) -> tuple[Array, Array]:
+    what = f"data {name!r}:"
+    if x.dtype.kind not in "fiub" or y.dtype.kind not in "fiub":
+        raise DataError(f"{what} X is {x.dtype} and y is {y.dtype}; both must be real numbers")
+    if x.ndim != 2 or y.ndim != 1 or len(x) != len(y):
+        raise DataError(f"{what} X has shape {x.shape} and y {y.shape}; accepted: (rows, features) and (rows,)")
+    if x.size == 0:
+        raise DataError(f"{what} X has shape {x.shape}: there is nothing in it")
+    if x.size > MAX_VALUES:
+        raise DataError(f"{what} X has {x.size} numbers, the limit is {MAX_VALUES}")
+    for label, array in (("X", x), ("y", y)):
+        bad = ~np.isfinite(array.astype(np.float64))
+        if bad.any():
+            first = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise DataError(f"{what} {label}{list(first)} is {array[first]}; {bad.sum()} values are NaN or infinite")
+    labels = y.astype(np.float64)
+    if (labels != np.floor(labels)).any() or labels.min() < 0 or labels.max() >= MAX_CLASSES:
+        worst = labels[(labels != np.floor(labels)) | (labels < 0) | (labels >= MAX_CLASSES)][0]
+        raise DataError(f"{what} y holds {worst!r}; accepted: class numbers 0, 1, 2 ... below {MAX_CLASSES}")
+    if math.isinf(float(np.abs(x).max())):  # integers beyond binary64
+        raise DataError(f"{what} X holds numbers beyond binary64")
+    return x.astype(np.float64), labels.astype(np.int64)

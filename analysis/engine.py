@@ -1,0 +1,288 @@
+"""Replays: evaluate a tape in binary64, under a policy, or at any precision, freely or with pinned branches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import floatemu as fe
+from analysis.arithmetics.base import Arithmetic, Array
+from analysis.arithmetics.emulated import Emulated
+from analysis.arithmetics.exact import Exact
+from analysis.arithmetics.float64 import Float64
+from analysis.events import Event, Health, detect
+from analysis.ops import Kind, OpSpec, get_op
+from analysis.policy import Numerics, Policy
+from analysis.tape import Node, Tape, TapeError, Value
+from floatemu.errors import UnsupportedError
+
+__all__ = ["Record", "Run", "replay"]
+
+# A binary64 result of a product or sum of two p-bit numbers is exact, or rounds again safely, up to this precision.
+_NARROW = 25
+_LOCAL_BITS = 160
+
+
+@dataclass(frozen=True)
+class Record:
+    """What an emulated replay notes about one output besides its value.
+
+    Attributes
+    ----------
+    format : Format or None
+        None where nothing was rounded.
+    raw : ndarray of float64
+        The operation's own result on its emulated operands, before rounding: value - raw is the local error.
+    tail : ndarray of float64 or None
+        raw + tail is that result to 106 bits, where binary64 was not enough (formats of more than 25 bits).
+    flags : ndarray of uint8
+        Bits of :class:`floatemu.Flag`.
+    """
+
+    format: fe.Format | None
+    raw: Array
+    tail: Array | None
+    flags: Array
+
+
+@dataclass(frozen=True)
+class Run:
+    """The values of one replay.
+
+    Attributes
+    ----------
+    tape : Tape
+    arithmetic : str
+        Name of the arithmetic or policy.
+    values : tuple of tuple of ndarray
+        ``values[node][output]``: float64, int64 or bool.
+    tails : tuple of tuple of (ndarray or None)
+        What to add to get the value to 106 bits, in replays at higher precision.
+    records : tuple of (Record or None)
+        Notes of an emulated replay, by node.
+    events : tuple of Event
+        In the order of the nodes.
+    pinned : bool
+        Whether decisions were taken over from another run.
+
+    Examples
+    --------
+    >>> import analysis as an
+    >>> run = an.replay(an.nets.chain(1e5, 0.25, 10), an.Policy.uniform("bfloat16"))
+    >>> run.value("result").item()
+    0.09521484375
+    """
+
+    tape: Tape
+    arithmetic: str
+    values: tuple[tuple[Array, ...], ...]
+    tails: tuple[tuple[Array | None, ...], ...]
+    records: tuple[Record | None, ...]
+    events: tuple[Event, ...]
+    pinned: bool = False
+
+    def _ref(self, what: Value | int | str) -> Value:
+        if isinstance(what, str):
+            return Value(self.tape.target(what).id, self.tape.targets[what].output)
+        return what if isinstance(what, Value) else Value(what)
+
+    def value(self, what: Value | int | str) -> Array:
+        """Return a value by target name, node id or :class:`Value`."""
+        ref = self._ref(what)
+        return self.values[ref.node][ref.output]
+
+    def tail(self, what: Value | int | str) -> Array | None:
+        """Return what to add to :meth:`value` to get 106 bits, or None."""
+        ref = self._ref(what)
+        return self.tails[ref.node][ref.output]
+
+
+def replay(
+    tape: Tape,
+    policy: Policy | Arithmetic,
+    *,
+    pinned: bool | Run = False,
+    step: int = 0,
+    local: str = "float64",
+) -> Run:
+    """Evaluate a tape under a policy or in an arithmetic.
+
+    Parameters
+    ----------
+    tape : Tape
+    policy : Policy or Arithmetic
+        A policy emulates formats; an arithmetic, such as ``Float64()`` or ``Exact(200)``, rounds nothing more.
+    pinned : bool or Run
+        A run whose decisions (comparisons, argmax) are taken over instead of being made anew; True pins to the
+        binary64 replay.
+    step : int
+        Training step or repetition: stochastic rounding draws other bits for each.
+    local : str
+        "float64", or "mpmath" to see rounding errors of operations in formats of more than 25 bits of precision,
+        whose exact results binary64 cannot hold.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    UnsupportedError
+        If the tape has an operation without a rule, or ``local`` is unknown.
+    TapeError
+        If the tape's shapes contradict its operations.
+
+    Examples
+    --------
+    >>> import analysis as an
+    >>> tape = an.nets.chain(1e5, 0.25, 10)
+    >>> an.replay(tape, an.Float64()).value("result").item()
+    0.095367431640625
+    """
+    if local not in ("float64", "mpmath"):
+        raise UnsupportedError(f"local={local!r}; accepted: 'float64', 'mpmath'")
+    for node in tape.nodes:
+        if not node.leaf and len(node.inputs) != get_op(node.op).arity:
+            raise TapeError(f"{tape.name}: {node.label} has {len(node.inputs)} operands, needs {get_op(node.op).arity}")
+    if pinned is True:
+        pinned = replay(tape, Float64())
+    if isinstance(pinned, Run) and len(pinned.values) != len(tape):
+        raise UnsupportedError(f"pinned is a run of {len(pinned.values)} nodes, the tape has {len(tape)}")
+    pin = pinned if isinstance(pinned, Run) else None
+    with np.errstate(all="ignore"):  # what numpy would warn about is found and counted as events
+        if isinstance(policy, Policy):
+            return _Emulation(tape, policy, pin, step, local).run()
+        return _evaluate(tape, policy, pin)
+
+
+def _forward(spec: OpSpec, arithmetic: Arithmetic, node: Node, inputs: Sequence[Array], tape: Tape) -> Array:
+    try:
+        result = np.asarray(spec.forward(arithmetic, inputs, node.attributes))
+    except (ValueError, IndexError, KeyError, TypeError) as error:  # only a tape from a file can be at fault
+        raise TapeError(f"{tape.name}: {node.label} cannot be evaluated ({error!r})") from None
+    if result.shape != node.shape:
+        raise TapeError(f"{tape.name}: {node.label} declares shape {node.shape}, its operation gives {result.shape}")
+    return result
+
+
+def _evaluate(tape: Tape, arithmetic: Arithmetic, pin: Run | None) -> Run:
+    own: list[Array] = []
+    values: list[tuple[Array, ...]] = []
+    tails: list[tuple[Array | None, ...]] = []
+    for node in tape.nodes:
+        spec = get_op(node.op)
+        if node.leaf:
+            result = arithmetic.lift(tape.data[node.id])
+        elif pin is not None and spec.kind is Kind.BRANCH:
+            result = pin.value(node.id)
+        else:
+            result = _forward(spec, arithmetic, node, [own[ref.node] for ref in node.inputs], tape)
+        own.append(result)
+        head, tail = arithmetic.lower(result)
+        values.append((head,))
+        tails.append((tail,))
+    bits = f" {arithmetic.bits} bits" if isinstance(arithmetic, Exact) else ""
+    none: tuple[None, ...] = (None,) * len(tape)
+    return Run(tape, arithmetic.name + bits, tuple(values), tuple(tails), none, (), pin is not None)
+
+
+class _Emulation:
+    """One emulated replay, node by node."""
+
+    def __init__(self, tape: Tape, policy: Policy, pin: Run | None, step: int, local: str) -> None:
+        self.tape, self.policy, self.pin, self.step = tape, policy, pin, step
+        self.exact = Exact(_LOCAL_BITS) if local == "mpmath" else None
+        self.values: list[Array] = []
+        self.health: list[Health] = []
+        self.records: list[Record | None] = []
+        self.events: list[Event] = []
+        self.owners: dict[int, Node] = {}
+        for node in tape.nodes:
+            for output in node.outputs:
+                self.owners.setdefault(output.storage, node)
+
+    def run(self) -> Run:
+        """Evaluate all nodes."""
+        for node in self.tape.nodes:
+            self._node(node)
+        values = tuple((value,) for value in self.values)
+        tails: tuple[tuple[None], ...] = ((None,),) * len(values)
+        pinned = self.pin is not None
+        return Run(self.tape, self.policy.name, values, tails, tuple(self.records), tuple(self.events), pinned)
+
+    def _node(self, node: Node) -> None:
+        spec = get_op(node.op)
+        health = Health.merge([self.health[ref.node] for ref in node.inputs])
+        if spec.kind in (Kind.MOVE, Kind.BRANCH):
+            if self.pin is not None and spec.kind is Kind.BRANCH:
+                result = self.pin.value(node.id)
+            else:
+                result = _forward(spec, Float64(), node, [self.values[ref.node] for ref in node.inputs], self.tape)
+            return self._keep(result, None, health)
+        numerics = self.policy.numerics(node, 0)
+        inputs, casts = self._operands(node, numerics)
+        arithmetic: Emulated = numerics.arithmetic
+        raw = self.tape.data[node.id] if node.leaf else _forward(spec, arithmetic, node, inputs, self.tape)
+        if raw.dtype.kind != "f":
+            return self._keep(raw, None, health)
+        record, value = self._round(node, spec, numerics, inputs, raw)
+        found = detect(node, record.format, inputs, record.raw, value, record.flags, health, spec.adds, casts)
+        self.events.extend(found)
+        fatal = [event.producer for event in found if event.result in ("inf", "nan")]
+        zeros = [event.producer for event in found if event.flushed]
+        sick = min(fatal + ([] if health.sick is None else [health.sick]), default=None)
+        zero = min(zeros + ([] if health.zero is None else [health.zero]), default=None)
+        return self._keep(value, record, Health(sick, zero))
+
+    def _keep(self, value: Array, record: Record | None, health: Health) -> None:
+        sick = health.sick
+        if sick is not None and (value.dtype.kind != "f" or bool(np.isfinite(value).all())):
+            sick = None  # selected away, saturated, or divided into zero
+        self.values.append(value)
+        self.records.append(record)
+        self.health.append(Health(sick, health.zero))
+
+    def _operands(self, node: Node, numerics: Numerics) -> tuple[list[Array], list[tuple[int, fe.Format, Any, Any, Any]]]:
+        inputs, casts = [], []
+        for position, ref in enumerate(node.inputs):
+            x = self.values[ref.node]
+            owner = self.owners[self.tape.nodes[ref.node].outputs[ref.output].storage]
+            stream = self.policy.stream(node, 8 + position, self.step)
+            rounder = numerics.operand_rounder(owner.direction == "backward", self.policy.seed, stream)
+            if rounder is not None and x.dtype.kind == "f":
+                after, flags = rounder.with_flags(x)
+                casts.append((position, rounder.fmt, x, after, flags))
+                x = after
+            inputs.append(x)
+        return inputs, casts
+
+    def _round(
+        self, node: Node, spec: OpSpec, numerics: Numerics, inputs: Sequence[Array], raw: Array
+    ) -> tuple[Record, Array]:
+        rounder = numerics.rounder(self.policy.seed, self.policy.stream(node, 0, self.step))
+        if rounder is None:
+            value, flags = raw, np.zeros(raw.shape, np.uint8)
+        else:
+            value, flags = rounder.with_flags(raw)
+        fmt = numerics.format
+        if numerics.accumulate is not None and not node.leaf:
+            # partial sums were rounded on the way: the local error is against the sum in binary64
+            raw = _forward(spec, Float64(), node, inputs, self.tape)
+        if self.exact is None or node.leaf or (fmt is not None and fmt.p <= _NARROW):
+            return Record(fmt, raw, None, flags), value
+        exact = self.exact
+        head, tail = exact.lower(_forward(spec, exact, node, [exact.lift(x) for x in inputs], self.tape))
+        wide = fmt or fe.get_format("binary64")
+        return Record(fmt, head, tail, flags | _wide_flags(value, head, tail, wide)), value
+
+
+def _wide_flags(value: Array, head: Array, tail: Array | None, fmt: fe.Format) -> Array:
+    # binary64 itself already rounded the result: recover the flags that this rounding would have raised
+    finite = np.isfinite(head) & np.isfinite(value)
+    inexact = finite & ((value != head) | (tail is not None and tail != 0))
+    tiny = inexact & (np.abs(value) < float(fmt.min_normal))
+    flags = np.where(inexact, int(fe.Flag.INEXACT), 0) | np.where(tiny, int(fe.Flag.UNDERFLOW), 0)
+    return (flags | np.where(tiny & (value == 0), int(fe.Flag.FLUSHED), 0)).astype(np.uint8)

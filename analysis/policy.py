@@ -1,0 +1,384 @@
+"""Policies: which format, projection and accumulator each output of each node uses."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass, field, replace
+
+import floatemu as fe
+from analysis.arithmetics.emulated import Emulated, Rounder
+from analysis.ops import Kind, get_op
+from analysis.tape import Node
+from floatemu.errors import UnsupportedError
+
+__all__ = ["NAMED", "Numerics", "Policy", "Rule"]
+
+NAMED = ("torch_amp", "fp8_recipe")
+_SAFE_SUM_BITS = 25  # binary64 sums and products of two p-bit numbers round again safely while 2p + 2 <= 53
+
+
+def _format(given: fe.Format | str | None) -> fe.Format | None:
+    return None if given is None else fe.get_format(given)
+
+
+@dataclass(frozen=True)
+class Numerics:
+    """How one output of one node is computed.
+
+    Parameters
+    ----------
+    operands : Format or str, optional
+        Format that the operands are rounded to first; None uses them as they are.
+    gradients : Format or str, optional
+        The same for operands made in the backward pass; default ``operands``.
+    accumulate : Format or str, optional
+        Format of products and partial sums in sums and matrix products; None rounds the result alone.
+    order : str
+        Order of such sums; "sequential" (by index).
+    result : Format or str, optional
+        Format of the output; None keeps binary64.
+    projection : Projection
+        Rounding and saturation of operands and result; partial sums are rounded to nearest, ties to even.
+    unit : None
+        Place for a matrix unit.
+    stream : int
+        Added to the streams of stochastic rounding.
+
+    Raises
+    ------
+    UnsupportedError
+        If the order is another, a unit is given, or the accumulator has more than 25 bits of precision
+        (its sums would be rounded twice).
+
+    Examples
+    --------
+    >>> Numerics(operands="e4m3fn", accumulate="binary32", result="bfloat16").result.name
+    'bfloat16'
+    """
+
+    operands: fe.Format | str | None = None
+    gradients: fe.Format | str | None = None
+    accumulate: fe.Format | str | None = None
+    order: str = "sequential"
+    result: fe.Format | str | None = None
+    projection: fe.Projection = field(default_factory=fe.Projection)
+    unit: None = None
+    stream: int = 0
+
+    def __post_init__(self) -> None:
+        if self.gradients is None:
+            object.__setattr__(self, "gradients", self.operands)
+        for name in ("operands", "gradients", "accumulate", "result"):
+            object.__setattr__(self, name, _format(getattr(self, name)))
+        if self.order != "sequential":
+            raise UnsupportedError(f"order={self.order!r}: sums run in index order; accepted: 'sequential'")
+        if self.unit is not None:
+            raise UnsupportedError(f"unit={self.unit!r}: matrix units are not available in replays; leave it None")
+        fmt = _format(self.accumulate)
+        if fmt is not None and fmt.p > _SAFE_SUM_BITS:
+            raise UnsupportedError(
+                f"accumulate={fmt.name!r} has p = {fmt.p} bits; partial sums are formed in binary64 and rounded "
+                f"again, which is exact up to p = {_SAFE_SUM_BITS}; use accumulate=None for binary64 sums"
+            )
+
+    @property
+    def format(self) -> fe.Format | None:
+        """Format of the result."""
+        return _format(self.result)
+
+    def rounder(self, seed: int, stream: int) -> Rounder | None:
+        """Return what rounds the result; None where it stays binary64.
+
+        Parameters
+        ----------
+        seed, stream : int
+
+        Returns
+        -------
+        Rounder or None
+        """
+        return None if self.format is None else Rounder(self.format, self.projection, seed, stream + self.stream)
+
+    def operand_rounder(self, gradient: bool, seed: int, stream: int) -> Rounder | None:
+        """Return what rounds an operand; None where it is used as it is.
+
+        Parameters
+        ----------
+        gradient : bool
+            Whether the operand was made in the backward pass.
+        seed, stream : int
+
+        Returns
+        -------
+        Rounder or None
+        """
+        fmt = _format(self.gradients if gradient else self.operands)
+        return None if fmt is None else Rounder(fmt, self.projection, seed, stream + self.stream)
+
+    @property
+    def arithmetic(self) -> Emulated:
+        """Arithmetic that computes the unrounded result."""
+        fmt = _format(self.accumulate)
+        return Emulated(None if fmt is None else Rounder(fmt, fe.Projection()))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Numerics for the outputs that match every pattern (shell patterns, as in :mod:`fnmatch`).
+
+    Parameters
+    ----------
+    numerics : Numerics
+    op, path, direction : str
+        Patterns; alternatives are separated by "|".
+    output : int, optional
+        One output of the node only.
+
+    Examples
+    --------
+    >>> rule = Rule(Numerics(result="binary32"), path="loss*|*norm*")
+    >>> rule.matches(Node(0, "exp", path="loss.softmax"), 0), rule.matches(Node(0, "exp", path="layer0"), 0)
+    (True, False)
+    """
+
+    numerics: Numerics
+    op: str = "*"
+    path: str = "*"
+    direction: str = "*"
+    output: int | None = None
+
+    def matches(self, node: Node, output: int) -> bool:
+        """Whether the rule speaks about that output of that node."""
+        if self.output is not None and self.output != output:
+            return False
+        pairs = ((self.op, node.op), (self.path, node.path), (self.direction, node.direction))
+        return all(any(fnmatch.fnmatchcase(word, part) for part in given.split("|")) for given, word in pairs)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """An ordered list of rules; the first that matches an output decides.
+
+    Outputs that only move numbers, decide, or hold integers are never rounded.
+
+    Parameters
+    ----------
+    name : str
+    rules : sequence of Rule
+    seed : int
+        Seed of stochastic rounding.
+
+    Examples
+    --------
+    >>> Policy.uniform("bf16").numerics(Node(0, "mul"), 0).result.name
+    'bfloat16'
+    """
+
+    name: str
+    rules: tuple[Rule, ...]
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rules", tuple(self.rules))
+
+    def numerics(self, node: Node, output: int = 0) -> Numerics:
+        """Return the numerics of one output of a node.
+
+        Parameters
+        ----------
+        node : Node
+        output : int
+
+        Returns
+        -------
+        Numerics
+
+        Raises
+        ------
+        UnsupportedError
+            If no rule matches.
+
+        Examples
+        --------
+        >>> Policy("none", ()).numerics(Node(3, "mul"), 0)
+        Traceback (most recent call last):
+            ...
+        floatemu.errors.UnsupportedError: policy 'none' has no rule for %3 mul (forward); end it with Rule(Numerics())
+        """
+        if get_op(node.op).kind in (Kind.MOVE, Kind.BRANCH):
+            return Numerics()
+        for rule in self.rules:
+            if rule.matches(node, output):
+                return rule.numerics
+        raise UnsupportedError(f"policy {self.name!r} has no rule for {node.label}; end it with Rule(Numerics())")
+
+    @staticmethod
+    def stream(node: Node, output: int, step: int) -> int:
+        """Return the stream of stochastic rounding for one output: step * 2^32 + 16 * node + output.
+
+        Parameters
+        ----------
+        node : Node
+        output : int
+        step : int
+            The training step or repetition that the replay stands for.
+
+        Returns
+        -------
+        int
+
+        Examples
+        --------
+        >>> Policy.stream(Node(2, "add"), 0, step=1) == 2**32 + 32
+        True
+        """
+        return (step << 32) + (node.id << 4) + output
+
+    @staticmethod
+    def uniform(
+        fmt: fe.Format | str,
+        rounding: fe.Rounding | str = "rne",
+        saturation: fe.Saturation | str = "SatNone",
+        seed: int = 0,
+        random_bits: int | None = None,
+    ) -> Policy:
+        """Return the policy in which every output, leaves included, is rounded once to one format.
+
+        The output of a node is the binary64 result of its operation on its emulated operands, rounded once.
+
+        Parameters
+        ----------
+        fmt : Format or str
+        rounding : Rounding or str
+        saturation : Saturation or str
+        seed : int
+        random_bits : int, optional
+            For the stochastic modes.
+
+        Returns
+        -------
+        Policy
+
+        Examples
+        --------
+        >>> Policy.uniform("e4m3fn", saturation="SatFinite").name
+        'e4m3fn/SAT_FINITE'
+        """
+        projection = fe.Projection(rounding, saturation, random_bits)  # type: ignore[arg-type]
+        chosen = fe.get_format(fmt)
+        words = [chosen.name]
+        if projection.rounding is not fe.Rounding.NEAREST_TIES_TO_EVEN:
+            words.append(projection.rounding.name)
+        if projection.saturation is not fe.Saturation.SAT_NONE:
+            words.append(projection.saturation.name)
+        return Policy("/".join(words), (Rule(Numerics(result=chosen, projection=projection)),), seed)
+
+    @staticmethod
+    def mixed(
+        compute: fe.Format | str,
+        accumulate: fe.Format | str = "binary32",
+        keep: tuple[str, ...] = ("loss", "norm", "softmax"),
+        master: fe.Format | str = "binary32",
+        saturation: fe.Saturation | str = "SatNone",
+    ) -> Policy:
+        """Return a mixed-precision policy.
+
+        Parameters stay in ``master`` and are cast where a matrix product reads them; matrix products take
+        operands in ``compute``, add in ``accumulate`` and give ``compute``; nodes whose path contains a word of
+        ``keep`` work in ``master`` throughout; so do updates; all else works in ``compute``.
+
+        Parameters
+        ----------
+        compute, accumulate, master : Format or str
+        keep : sequence of str
+        saturation : Saturation or str
+
+        Returns
+        -------
+        Policy
+
+        Examples
+        --------
+        >>> policy = Policy.mixed("binary16")
+        >>> policy.numerics(Node(0, "exp", path="loss")).result.name, policy.numerics(Node(0, "matmul")).result.name
+        ('binary32', 'binary16')
+        """
+        projection = fe.Projection("rne", saturation)  # type: ignore[arg-type]
+        full = Numerics(result=master)
+        product = Numerics(operands=compute, accumulate=accumulate, result=compute, projection=projection)
+        rules = [
+            Rule(full, op="parameter"),
+            Rule(full, direction="update"),
+            *(Rule(full, path=f"*{word}*") for word in keep),
+            Rule(product, op="matmul"),
+            # a sum adds in the accumulator too, as reductions in real kernels do
+            Rule(replace(product, operands=None), op="sum"),
+            Rule(Numerics(result=compute, projection=projection)),
+        ]
+        suffix = "" if projection.saturation is fe.Saturation.SAT_NONE else f"/{projection.saturation.name}"
+        return Policy(f"mixed:{fe.get_format(compute).name}{suffix}", tuple(rules))
+
+    @staticmethod
+    def named(name: str) -> Policy:
+        """Return a policy by name.
+
+        Parameters
+        ----------
+        name : str
+            ``torch_amp``: autocast to binary16: matrix products take binary16 and give binary16 with binary32
+            sums; loss and exp, log, sum, div, sqrt, erf work in binary32; all else in binary16; parameters stay
+            binary32. ``fp8_recipe``: matrix products take weights and activations in E4M3 and gradients in E5M2
+            (saturating, without scaling), add in binary32, give bfloat16; all else in bfloat16, loss in binary32;
+            parameters stay binary32. ``mixed:FORMAT``. ``FORMAT`` and ``FORMAT/MODE...``: uniform, with a rounding or
+            saturation mode, such as ``e4m3fn/SatFinite`` or ``bf16/toward_zero``.
+
+        Returns
+        -------
+        Policy
+
+        Raises
+        ------
+        UnsupportedError
+            If no policy has that name.
+
+        Examples
+        --------
+        >>> [Policy.named(name).name for name in ("torch_amp", "mixed:bf16", "e4m3fn/SatFinite")]
+        ['torch_amp', 'mixed:bfloat16', 'e4m3fn/SAT_FINITE']
+        """
+        if name == "torch_amp":
+            full = Numerics(result="binary32")
+            rule = Rule(full, op="exp|log|sum|div|sqrt|erf")
+            mixed = Policy.mixed("binary16")
+            return Policy(name, (*mixed.rules[:-2], rule, mixed.rules[-1]))
+        if name == "fp8_recipe":
+            product = Numerics(
+                operands="e4m3fn",
+                gradients="e5m2",
+                accumulate="binary32",
+                result="bfloat16",
+                projection=fe.Projection(saturation=fe.Saturation.SAT_FINITE),
+            )
+            return Policy(name, (Rule(product, op="matmul"), *Policy.mixed("bfloat16").rules))
+        head, _, rest = name.partition(":")
+        try:
+            if head == "mixed" and rest:
+                return Policy.mixed(rest)
+            return _uniform_by_name(name)
+        except (fe.FormatError, fe.ProjectionError) as error:
+            raise UnsupportedError(
+                f"no policy is named {name!r} ({error}); accepted: {', '.join(NAMED)}, mixed:FORMAT, FORMAT, "
+                "FORMAT/SatFinite, FORMAT/ROUNDING"
+            ) from None
+
+
+def _uniform_by_name(name: str) -> Policy:
+    fmt, *modes = name.split("/")
+    chosen: dict[str, str] = {}
+    for mode in modes:
+        try:
+            fe.Projection(saturation=mode)  # type: ignore[arg-type]
+            chosen["saturation"] = mode
+        except fe.ProjectionError:
+            chosen["rounding"] = mode
+    return Policy.uniform(fmt, **chosen)  # type: ignore[arg-type]

@@ -1,0 +1,154 @@
+"""Reading and writing .npz files that may come from strangers: sizes checked first, never any pickle."""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from floatemu.errors import FloatEmuError
+
+__all__ = ["FileError", "read_npz", "write_npz"]
+
+Array = npt.NDArray[Any]
+LIMIT = 2**32
+KINDS = "fiub"
+
+
+class FileError(FloatEmuError, ValueError):
+    """A file is not what it should be: truncated, too large, of another schema, or hostile.
+
+    Examples
+    --------
+    >>> raise FileError("x.npz is empty")
+    Traceback (most recent call last):
+        ...
+    analysis.storage.FileError: x.npz is empty
+    """
+
+
+def read_npz(path: str | os.PathLike[str], limit: int = LIMIT) -> dict[str, Array]:
+    """Return the arrays of an .npz file, none of which may hold objects or claim more than it has.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    limit : int
+        Largest allowed sum of uncompressed sizes, in bytes. The default is 4 GiB.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Real numbers only: floating point, integers, booleans.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, empty, truncated, larger than ``limit``, or holds anything else.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_npz(f"{folder}/a.npz", {"x": np.arange(3)})
+    ...     read_npz(f"{folder}/a.npz")
+    {'x': array([0, 1, 2])}
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FileError(f"{file}: there is no such file")
+    if file.stat().st_size == 0:
+        raise FileError(f"{file}: the file is empty")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            total = sum(member.file_size for member in archive.infolist())
+            if total > limit:
+                raise FileError(f"{file}: holds {total} bytes when unpacked, the limit is {limit}")
+            return {member.filename.removesuffix(".npy"): _read(archive, member, file) for member in archive.infolist()}
+    except FileError:
+        raise
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, EOFError, ValueError, RuntimeError) as error:
+        # RuntimeError: an encrypted member; NotImplementedError, its subclass: an unknown compression
+        raise FileError(f"{file}: not a readable .npz file ({error})") from None
+    except Exception as error:
+        if type(error).__module__ == "zlib":  # zlib.error has no public base but Exception
+            raise FileError(f"{file}: not a readable .npz file ({error})") from None
+        raise
+
+
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path) -> Array:
+    # The header is compared with the member's true size before numpy allocates what the header claims.
+    with archive.open(member) as stream:
+        shape, dtype, header = _header(stream, f"{file}: {member.filename}")
+    claimed = math.prod(shape) * dtype.itemsize
+    if dtype.kind not in KINDS:
+        raise FileError(f"{file}: {member.filename} has dtype {dtype}; accepted are real numbers, never objects")
+    if claimed != member.file_size - header:
+        raise FileError(
+            f"{file}: {member.filename} claims {claimed} bytes of data (shape {shape}, {dtype}) but holds "
+            f"{member.file_size - header}; the file is damaged"
+        )
+    with archive.open(member) as stream:
+        array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+    return array
+
+
+def _header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    try:
+        version = np.lib.format.read_magic(stream)
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+        elif version == (2, 0):
+            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+        else:
+            raise ValueError(f"version {version} of the .npy format")
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise FileError(f"{where} is not a .npy array ({str(error).splitlines()[0]})") from None
+    if any(size < 0 for size in shape):
+        raise FileError(f"{where} has a negative size in its shape {shape}")
+    return shape, dtype, stream.tell()
+
+
+def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None:
+    """Write arrays to an .npz file, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        Written under a temporary name in the same folder and then renamed.
+    arrays : mapping of str to ndarray
+        Floating point, integer or boolean arrays.
+
+    Raises
+    ------
+    FileError
+        If an array holds objects, or the folder cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_npz(f"{folder}/a.npz", {"x": np.array([{}])})
+    Traceback (most recent call last):
+        ...
+    analysis.storage.FileError: array 'x' has dtype object; only real numbers are written
+    """
+    for name, array in arrays.items():
+        if array.dtype.kind not in KINDS:
+            raise FileError(f"array {name!r} has dtype {array.dtype}; only real numbers are written")
+    file = Path(path)
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as stream:
+            np.savez_compressed(stream, **dict(arrays))
+        part.replace(file)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise FileError(f"{file}: cannot be written ({error.strerror or error})") from None
