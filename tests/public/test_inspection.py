@@ -45,7 +45,7 @@ def test_probabilities_are_those_of_the_definition(text, mode):
 @pytest.mark.parametrize("fmt", fe.FORMATS.values(), ids=fe.FORMATS)
 @pytest.mark.parametrize("text", NUMBERS)
 def test_neighbours_enclose_the_nearest_value(text, fmt):
-    result = inspect_number(parse(text), fmt)
+    result = inspect_number(parse(text), fmt, random_bits=1)
     value = value_of(int(result["nearest"]["code"], 16), fmt)
     below, above = (
         None if side is None else value_of(int(side["code"], 16), fmt) for side in (result["below"], result["above"])
@@ -128,3 +128,20 @@ def test_landmarks_are_those_of_the_format(fmt):
     assert (marks["inf"] is None) == (not fmt.infinities)
     assert point(fmt.max_code, fmt) == marks["max"]
     assert ("NaN" in specials(fmt)) == fmt.has_nan
+
+
+@pytest.mark.parametrize("text", ["2^200", "2^-200", "1e60", "-1e-60"])
+def test_numbers_longer_than_any_word_are_read_whole(text):
+    """The exact sum of 2 and a number far from it is still one number, rounded once."""
+    x = 2 + parse(text).value
+    for name in ("e8m0fnu", "bfloat16", "binary64", "binary64p49se"):
+        fmt = fe.get_format(name)
+        if x < 0 and not fmt.signed:
+            continue
+        up, down = (int(fe.encode(x, fmt, mode)) for mode in ("ru", "rd"))
+        above, below = value_of(up, fmt), value_of(down, fmt)
+        if x > fmt.max:
+            assert (value_of(down, fmt), above) == (fmt.max, "inf" if fmt.infinities else "nan")
+        else:
+            assert below < x < above
+            assert up - down == 1
