@@ -12,6 +12,7 @@ execution alone does not keep the memory busy (measured: 2.9 against 1.6 times a
 from __future__ import annotations
 
 import hashlib
+import re
 import types as pytypes
 from collections.abc import Callable
 from functools import cache
@@ -24,7 +25,6 @@ from llvmlite import ir
 from numba import types
 from numba.core.caching import FunctionCache
 from numba.extending import intrinsic, overload, register_jitable
-from numba.np.arrayobj import make_array
 
 from floatemu._core import random as _random
 from floatemu._core import rounding as _rounding
@@ -72,8 +72,18 @@ def source_key(folder: Path | None = None) -> str:
 
 
 SOURCE_KEY = source_key()
-COMPILED: list[str] = []
-"""What this process has compiled or loaded, one label each: the test suite counts it."""
+_DISPATCHERS: dict[str, Any] = {}
+
+
+def specialisations() -> dict[str, int]:
+    """How often each kernel has been compiled, or loaded from disk, in this process.
+
+    Returns
+    -------
+    dict
+        Label to number of signatures.
+    """
+    return {label: len(function.overloads) for label, function in _DISPATCHERS.items() if function.overloads}
 
 
 class _KeyedCache(FunctionCache):
@@ -83,6 +93,20 @@ class _KeyedCache(FunctionCache):
 
     def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
         return (sig, codegen.magic_tuple(), self.label, SOURCE_KEY)
+
+
+def named(function: Callable[..., Any], label: str) -> Callable[..., Any]:
+    """Give a closure a name of its own, made of its label and the source of the core.
+
+    numba names machine code after the function and a counter of the process. Two closures of one
+    factory, compiled in two processes and loaded from disk into a third, can thus share a name, and
+    one is then silently run for the other. A closure's constants are in its label, so a name made of
+    the label cannot be shared by different code.
+    """
+    digest = hashlib.sha256(f"{label} {SOURCE_KEY}".encode()).hexdigest()[:16]
+    words = re.sub(r"[^0-9A-Za-z]+", "_", label)[:40]
+    function.__qualname__ = f"{function.__name__}_{words}_{digest}"
+    return function
 
 
 def compiled(function: Callable[..., Any], label: str) -> Callable[..., Any]:
@@ -99,16 +123,17 @@ def compiled(function: Callable[..., Any], label: str) -> Callable[..., Any]:
     -------
     callable
     """
-    dispatcher = numba.njit(nogil=True)(function)
-    if not numba.config.DISABLE_JIT:
-        try:
-            keyed = _KeyedCache(function)
-        except RuntimeError:  # no writable cache folder: compile in each process
-            pass
-        else:
-            keyed.label = label
-            dispatcher._cache = keyed
-    COMPILED.append(label)
+    dispatcher = numba.njit(nogil=True)(named(function, label))
+    if numba.config.DISABLE_JIT:
+        return dispatcher  # type: ignore[no-any-return]  # the plain function
+    _DISPATCHERS[label] = dispatcher
+    try:
+        keyed = _KeyedCache(function)
+    except RuntimeError:  # no writable cache folder: compile in each process
+        pass
+    else:
+        keyed.label = label
+        dispatcher._cache = keyed
     return dispatcher  # type: ignore[no-any-return]
 
 
@@ -118,6 +143,8 @@ def _prefetch(write: int) -> Any:
         signature = types.void(array, index)
 
         def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            from numba.np.arrayobj import make_array  # here: importing it costs as much as all of floatemu
+
             data = make_array(signature.args[0])(context, builder, arguments[0]).data
             pointer = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
             i32 = ir.IntType(32)
@@ -143,6 +170,9 @@ if numba.config.DISABLE_JIT:
 
 SCALED_BIAS = 2**17
 """Bias of the exponents handed to ``project_scaled``: more than any format's or binary64's exponent."""
+
+# The generator multiplies modulo 2^64: numpy's scalars, used where the JIT is off, would warn of it.
+_GENERATOR_WORD = int if numba.config.DISABLE_JIT else np.uint64
 
 CARRIERS = pytypes.MappingProxyType({"float32": (np.uint32, 23), "float64": (np.uint64, 52)})
 """Word and trailing significand bits of each carrier."""
@@ -172,7 +202,7 @@ def carrier_loop(carrier: str, mode: int, coded: bool, flagged: bool) -> Callabl
     """
     word, t = CARRIERS[carrier]
     stochastic = mode >= SA
-    w32, u64 = np.uint32, np.uint64
+    w32, g = np.uint32, _GENERATOR_WORD
     tile_size, ahead = TILE_BYTES // np.dtype(carrier).itemsize, AHEAD_BYTES // np.dtype(carrier).itemsize
 
     def tile(source, result, flags, target, random, n, ones):  # type: ignore[no-untyped-def]
@@ -183,7 +213,8 @@ def carrier_loop(carrier: str, mode: int, coded: bool, flagged: bool) -> Callabl
             if flagged:
                 flags[i] = flag
 
-    tile = compiled(tile, f"tile {carrier} {mode} {coded} {flagged}")
+    label = f"{carrier} {mode} {'codes' if coded else 'values'}{' flags' if flagged else ''}"
+    register_jitable(named(tile, label))  # part of the loop, a function of its own only so that LLVM sees a plain loop
 
     def loop(source, result, flags, target, random, n, state, first):  # type: ignore[no-untyped-def]
         drawn = np.empty(tile_size + 2 if stochastic else 0, np.uint32)
@@ -201,16 +232,16 @@ def carrier_loop(carrier: str, mode: int, coded: bool, flagged: bool) -> Callabl
                 if random.size > 0:
                     piece = random[start:stop]
                 else:
-                    position = u64(first + u64(start))
-                    odd = int(position & u64(1))
+                    position = g(g(first) + g(start))
+                    odd = int(position & g(1))
                     for i in range((stop - start + odd + 1) // 2):
-                        both = word_at(u64, state, u64(u64(position >> u64(1)) + u64(i)))
-                        drawn[2 * i] = w32(both) >> spare
-                        drawn[2 * i + 1] = w32(both >> u64(32)) >> spare
+                        both = word_at(g, g(state), g(g(position >> g(1)) + g(i)))
+                        drawn[2 * i] = w32(both & g(0xFFFFFFFF)) >> spare
+                        drawn[2 * i + 1] = w32(both >> g(32)) >> spare
                     piece = drawn[odd : odd + stop - start]
             tile(source[start:stop], result[start:stop], flags[start:stop], target, piece, n, ones)
 
-    return compiled(loop, f"loop {carrier} {mode} {coded} {flagged}")
+    return compiled(loop, label)
 
 
 @cache
@@ -223,7 +254,7 @@ def scaled_loop() -> Callable[..., Any]:
         ``loop(magnitudes, negatives, exponents, codes, flags, target, mode, random, n, state, first)``:
         uint64 magnitudes m, booleans, int64 exponents q (value m * 2^q, biased by ``SCALED_BIAS``).
     """
-    w = np.uint64
+    w, g = np.uint64, _GENERATOR_WORD
 
     def loop(magnitudes, negatives, exponents, codes, flags, target, mode, random, n, state, first):  # type: ignore[no-untyped-def]
         ones = w(w(w(1) << n) - w(1))
@@ -236,12 +267,12 @@ def scaled_loop() -> Callable[..., Any]:
             e = w(w(exponents[i] + SCALED_BIAS + 63) - zeros)
             r = w(0)
             if mode >= SA:
-                r = w(random[i]) if random.size > 0 else draw(w, state, w(first + w(i)), n)
+                r = w(random[i]) if random.size > 0 else w(draw(g, g(state), g(g(first) + g(i)), g(n)))
             out, flag = project_scaled(w, 63, sig, e, negatives[i], target, mode, r, n, ones, True)
             codes[i] = out
             flags[i] = flag
 
-    return compiled(loop, "scaled loop")
+    return compiled(loop, "scaled")
 
 
 @cache
@@ -253,7 +284,7 @@ def decode_loop() -> Callable[..., Any]:
         for i in range(codes.size):
             bits[i] = decode_code(w, w(codes[i]), layout, SCALED_BIAS)
 
-    return compiled(loop, "decode loop")
+    return compiled(loop, "decode")
 
 
 def scalar_projection(target: Any, layout: Any, mode: int, n: int, state: int, carried: bool) -> Callable[..., Any]:
@@ -272,7 +303,7 @@ def scalar_projection(target: Any, layout: Any, mode: int, n: int, state: int, c
     -------
     callable
     """
-    w = np.uint64
+    w, g = np.uint64, _GENERATOR_WORD
     bits_n, ones, generator = np.uint64(n), np.uint64(2**n - 1), np.uint64(state)
     infinity = np.uint64(0x7FF0000000000000)
 
@@ -280,7 +311,7 @@ def scalar_projection(target: Any, layout: Any, mode: int, n: int, state: int, c
         bits = np.float64(x).view(np.uint64)
         r = w(0)
         if mode >= SA:
-            r = draw(w, generator, w(index), bits_n)
+            r = w(draw(g, g(generator), g(index), g(bits_n)))
         if carried:
             out, _ = project_carrier(w, 52, bits, target, mode, r, bits_n, ones, False, False)
             return w(out).view(np.float64)
@@ -303,4 +334,5 @@ def scalar_projection(target: Any, layout: Any, mode: int, n: int, state: int, c
             code, _ = project_scaled(w, 63, sig, e, negative, target, mode, r, bits_n, ones, False)
         return w(decode_code(w, w(code), layout, SCALED_BIAS)).view(np.float64)
 
-    return numba.njit(nogil=True)(scalar)
+    constants = (*map(int, target), *map(int, layout), mode, n, state, carried)
+    return numba.njit(nogil=True)(named(scalar, f"rounder {constants}"))
