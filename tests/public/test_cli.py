@@ -27,6 +27,24 @@ QUICK = {
     "inspect huge": ["inspect", "2^30000", "--format", "binary64p49se", "--format", "bf16"],
     "inspect many digits": ["inspect", "1e-25000", "--format", "e5m2"],
     "doctor": ["doctor"],
+    "demo": ["demo", "--quick"],
+    "demo of other numbers": ["demo", "--quick", "--start", "-1000", "--multiplier", "0.3", "--format", "fp8_e5m2"],
+    "demo of no number": [
+        "demo",
+        "--quick",
+        "--start",
+        "nan",
+        "--steps",
+        "2",
+        "--format",
+        "bf16",
+        "--format",
+        "e2m1fn",
+    ],
+    "demo of a huge number": ["demo", "--quick", "--start", "1e308", "--multiplier", "1e10", "--steps", "3"],
+    "demo of zero": ["demo", "--quick", "--start", "0", "--steps", "1", "--format", "e8m0fnu"],
+    "trace": ["trace", "--net", "chain", "--format", "bf16", "--format", "e4m3fn"],
+    "trace against float64": ["trace", "--net", "mlp", "--format", "e5m2", "--reference", "float64"],
 }
 BAD = {
     "no such command": ["frobnicate"],
@@ -209,6 +227,48 @@ def test_plain_refuses_what_json_cannot_hold():
     assert plain([math.inf, -math.inf, math.nan, 0.1]) == ["inf", "-inf", "nan", 0.1]
     with pytest.raises(TypeError, match="no place"):
         plain(object())
+
+
+@pytest.mark.parametrize(("least", "code"), [("1", 0), ("40", 1)])
+def test_trace_fails_when_too_few_bits_are_right(run, least, code):
+    found = run("trace", "--net", "chain", "--format", "float32", "--min-bits", least, "--json")
+    assert found[0] == 0, "float32 multiplies by 1/4 exactly"
+    found = run("trace", "--net", "mlp", "--format", "bf16", "--reference", "float64", "--min-bits", least, "--json")
+    assert found[0] == code
+    assert one_object(found[1])["ok"] is (code == 0)
+
+
+def test_trace_writes_the_files_that_it_names(run, tmp_path):
+    out = tmp_path / "deep" / "folder"
+    code, text, _ = run("trace", "--net", "chain", "--format", "bf16", "--out", str(out), "--json")
+    files = one_object(text)["files"]
+    assert code == 0
+    assert files
+    assert {path.suffix for path in out.iterdir()} >= {".csv", ".json"}
+    assert sorted(files) == sorted(path.name for path in out.iterdir())
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a,b\n", "1,2\n3,nan\n", "1\n2\n", "\x00\xff"], ids=["empty", "words", "nan", "one column", "binary"]
+)
+def test_unusable_data_is_one_clear_line(run, tmp_path, text):
+    path = tmp_path / "data.csv"
+    path.write_text(text)
+    for name in (path, path.rename(tmp_path / "data.npz")):
+        code, out, err = run("trace", "--format", "bf16", "--data", str(name))
+        assert (code, out, len(err.splitlines())) == (2, "", 1), err
+
+
+def test_demo_agrees_with_what_is_known_of_the_chain(run):
+    """1e5 * 0.25^10 is exactly 0.095367431640625; float16's infinity comes from the cast, before any product."""
+    found = one_object(run("demo", "--quick", "--json")[1])
+    results = {(item["format"], item["saturation"]): item for item in found["runs"]}
+    assert len(results) == len(found["runs"]) == 7
+    exact = {name for (name, _), item in results.items() if item["result"] == 0.095367431640625}
+    assert {"float64", "float32"} <= exact
+    half = results["float16", "SAT_NONE"]
+    assert (half["result"], half["first_loss"]) == ("inf", {"step": 0, "cause": "overflow"})
+    assert half["rounded_multiplications"] == 0
 
 
 def test_floats_are_in_shortest_round_trip_form(run):
