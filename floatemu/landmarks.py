@@ -165,7 +165,9 @@ def isrepresentable(x: Any, fmt: Format | str) -> Any:
     """
     fmt = get_format(fmt)
     array = _floats(x, fmt)
-    rounded = round_values(array, fmt, Rounding.TOWARD_ZERO, saturation=Saturation.SAT_PROPAGATE, nan="zero", dtype=np.float64)
+    rounded = round_values(
+        array, fmt, Rounding.TOWARD_ZERO, saturation=Saturation.SAT_PROPAGATE, nan="zero", dtype=np.float64
+    )
     same = (rounded == array) & (np.signbit(rounded) == np.signbit(array))
     return _like(same | (np.isnan(array) & fmt.has_nan), x)
 
@@ -211,7 +213,7 @@ def nextafter(x: Any, y: Any, fmt: Format | str) -> Any:
 
 def _step(start: np.ndarray[Any, Any], fmt: Format, mode: Rounding, sign: float) -> np.ndarray[Any, Any]:
     """The next value of ``fmt`` strictly above (sign 1) or below (sign -1) each finite or infinite start."""
-    propagate = {"saturation": Saturation.SAT_PROPAGATE, "nan": "zero"}
+    propagate: Any = {"saturation": Saturation.SAT_PROPAGATE, "nan": "zero"}
     reached = np.asarray(round_values(start, fmt, mode, dtype=np.float64, **propagate))
     stay = sign * reached <= sign * start  # start is a value, or beyond the range on the far side
     magnitudes = encode(np.abs(reached[stay]), fmt, **propagate).astype(np.int64)

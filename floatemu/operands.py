@@ -125,7 +125,7 @@ def as_array(x: Any, what: str = "x") -> np.ndarray[Any, Any]:
     dtype = array.dtype
     if dtype.kind in "iu" or dtype_format(dtype) is not None:
         return array
-    if dtype == object:
+    if dtype.kind == "O":
         return array
     ways = {
         "c": "take its .real and .imag apart",

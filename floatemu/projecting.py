@@ -114,9 +114,7 @@ def project_number(x: Any, request: Request, index: int = 0) -> tuple[int, int]:
             r = int(random_integers(request.random, (), request.bits))
     sig = sig if number.significand else 0
     n = request.bits
-    code, flags = core.project_scaled(
-        int, top, sig, top + quantum, number.negative, target, mode, r, n, 2**n - 1, True
-    )
+    code, flags = core.project_scaled(int, top, sig, top + quantum, number.negative, target, mode, r, n, 2**n - 1, True)
     return int(code), int(flags)
 
 
@@ -196,6 +194,7 @@ def _refuse_nan(x: np.ndarray[Any, Any], fmt: Format) -> None:
 def _blocks(x: np.ndarray[Any, Any]) -> Any:
     start = 0
     with np.nditer(x, ["external_loop", "buffered", "refs_ok"], order="C", buffersize=BLOCK) as blocks:
+        block: Any
         for block in blocks:
             yield start, block
             start += block.size
@@ -304,7 +303,7 @@ def _project_blocks(
         source = np.dtype(np.float64) if dtype_format(x.dtype) is not None else np.dtype(x.dtype.newbyteorder("="))
     result = out.dtype.newbyteorder("=") if coded else (source if carrier is not None else np.dtype(np.float64))
     operands, dtypes = [x, out], [source, result]
-    modes = [["readonly", "aligned", "contig"], ["writeonly", "aligned", "contig"]]
+    modes: Any = [["readonly", "aligned", "contig"], ["writeonly", "aligned", "contig"]]
     if random is not None:
         operands.append(random)
         dtypes.append(np.dtype(np.uint32))

@@ -10,6 +10,7 @@ the mistake.
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -63,9 +64,7 @@ class Rounding(enum.IntEnum):
         toward = Rounding.TOWARD_POSITIVE if negative else Rounding.TOWARD_NEGATIVE
         return self in (Rounding.TOWARD_ZERO, toward)
 
-    def goes_away(
-        self, nu: Fraction, odd: bool, negative: bool, random_bits: int = 0, random: int = 0
-    ) -> bool:
+    def goes_away(self, nu: Fraction, odd: bool, negative: bool, random_bits: int = 0, random: int = 0) -> bool:
         """Return whether the truncated magnitude is incremented, by the definition over rationals.
 
         Parameters
@@ -91,7 +90,7 @@ class Rounding(enum.IntEnum):
         >>> [Rounding.STOCHASTIC_A.goes_away(Fraction(7, 8), False, False, 2, r) for r in range(4)]
         [False, True, True, True]
         """
-        half, n, r = Fraction(1, 2), random_bits, random
+        half, scale, r = Fraction(1, 2), 1 << random_bits, random
         match self:
             case Rounding.NEAREST_TIES_TO_EVEN:
                 return nu > half or (nu == half and odd)
@@ -106,11 +105,11 @@ class Rounding(enum.IntEnum):
             case Rounding.TO_ODD:
                 return nu > 0 and not odd
             case Rounding.STOCHASTIC_A:
-                return (nu * 2**n).__floor__() + r >= 2**n
+                return math.floor(nu * scale) + r >= scale
             case Rounding.STOCHASTIC_B:
-                return (nu * 2 ** (n + 1)).__floor__() + 2 * r + 1 >= 2 ** (n + 1)
+                return math.floor(nu * 2 * scale) + 2 * r + 1 >= 2 * scale
             case Rounding.STOCHASTIC_C:
-                return round(nu * 2**n) + r >= 2**n  # Fraction.__round__: ties to even
+                return round(nu * scale) + r >= scale  # Fraction.__round__: ties to even
 
 
 class Saturation(enum.IntEnum):

@@ -42,10 +42,12 @@ class Flag(enum.IntFlag):
 def _result_dtype(source: np.dtype[Any] | None, fmt: Format, dtype: Any, out: Any) -> np.dtype[Any]:
     if out is not None:
         refuse_out(out.dtype, fmt, "out")
-        return out.dtype  # type: ignore[no-any-return]
+        chosen: np.dtype[Any] = out.dtype
+        return chosen
     if dtype is not None:
-        refuse_out(np.dtype(dtype), fmt, "dtype")
-        return np.dtype(dtype)
+        asked: np.dtype[Any] = np.dtype(dtype)
+        refuse_out(asked, fmt, "dtype")
+        return asked
     if source is not None and can_store(source, fmt):
         return source.newbyteorder("=")
     if source is None or dtype_format(source) is None:
@@ -93,7 +95,7 @@ def _round(x: Any, request: Request, dtype: Any, out: Any, flagged: bool) -> tup
     return result, flags
 
 
-def round(  # noqa: A001  (the verb of the standards; __all__ leaves it out)
+def round(
     x: Any,
     fmt: Format | str,
     rounding: Rounding | str = NEAREST_TIES_TO_EVEN,

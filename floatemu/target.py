@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from fractions import Fraction
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -133,7 +134,9 @@ def _nan_outcome(fmt: Format, nan: str | None) -> Outcome:
     return Outcome.ZERO if nan == "zero" else Outcome.LIMIT
 
 
-def _target(fmt: Format, projection: Projection, nan: str | None, top: int, bias: int, carrier: Format | None) -> core.Target:
+def _target(
+    fmt: Format, projection: Projection, nan: str | None, top: int, bias: int, carrier: Format | None
+) -> core.Target:
     """Build a Target whose results are codes, or the bits of ``carrier`` if one is given."""
 
     def result(kind: Outcome, negative: bool = False) -> int:
@@ -240,7 +243,7 @@ def carried_by(fmt: Format, carrier: str) -> bool:
     return fmt.zero and binary.holds(fmt) and fmt.emin >= binary.emin
 
 
-def smallest_float(fmt: Format) -> np.dtype:  # type: ignore[type-arg]
+def smallest_float(fmt: Format) -> np.dtype[Any]:
     """Return float32 if it holds every finite value of ``fmt``, else float64.
 
     Raises

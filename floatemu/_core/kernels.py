@@ -23,6 +23,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import config
 from numba.core.caching import FunctionCache
 from numba.extending import intrinsic, overload, register_jitable
 
@@ -31,18 +32,21 @@ from floatemu._core import rounding as _rounding
 from floatemu._core.random import draw, word_at
 from floatemu._core.rounding import SA, decode_code, project_carrier, project_scaled
 
+JIT_DISABLED: bool = getattr(config, "DISABLE_JIT")  # noqa: B009  (set when numba reads its settings)
+_njit: Any = numba.njit
+
 
 @intrinsic
-def _logical_shift_right(typing_context, x, n):  # type: ignore[no-untyped-def]
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+def _logical_shift_right(typing_context: Any, x: Any, n: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.lshr(*arguments)
 
     return x(x, x), generate
 
 
 @overload(_rounding.shift_right)
-def _shift_right(w, x, n):  # type: ignore[no-untyped-def]
-    return lambda w, x, n: _logical_shift_right(x, n)
+def _shift_right(w: Any, x: Any, n: Any) -> Any:
+    return lambda w, x, n: _logical_shift_right(x, n)  # type: ignore[call-arg]
 
 
 for _function in (*_rounding.TEXT, *_random.TEXT):
@@ -123,29 +127,31 @@ def compiled(function: Callable[..., Any], label: str) -> Callable[..., Any]:
     -------
     callable
     """
-    dispatcher = numba.njit(nogil=True)(named(function, label))
-    if numba.config.DISABLE_JIT:
-        return dispatcher  # type: ignore[no-any-return]  # the plain function
+    dispatcher: Callable[..., Any] = _njit(nogil=True)(named(function, label))
+    if JIT_DISABLED:
+        return dispatcher  # the plain function
     _DISPATCHERS[label] = dispatcher
+    make_cache: Any = _KeyedCache
     try:
-        keyed = _KeyedCache(function)
+        keyed = make_cache(function)
     except RuntimeError:  # no writable cache folder: compile in each process
         pass
     else:
         keyed.label = label
-        dispatcher._cache = keyed
-    return dispatcher  # type: ignore[no-any-return]
+        dispatcher._cache = keyed  # type: ignore[attr-defined]
+    return dispatcher
 
 
 def _prefetch(write: int) -> Any:
     @intrinsic
-    def prefetch(typing_context, array, index):  # type: ignore[no-untyped-def]
+    def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
         signature = types.void(array, index)
 
-        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             from numba.np.arrayobj import make_array  # here: importing it costs as much as all of floatemu
 
-            data = make_array(signature.args[0])(context, builder, arguments[0]).data
+            array_of: Any = make_array
+            data = array_of(signature.args[0])(context, builder, arguments[0]).data
             pointer = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
             i32 = ir.IntType(32)
             kind = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
@@ -165,14 +171,14 @@ def _no_prefetch(array: Any, index: Any) -> None:
     """Stands in for the intrinsics where the JIT is disabled."""
 
 
-if numba.config.DISABLE_JIT:
+if JIT_DISABLED:
     _prefetch_read = _prefetch_write = _no_prefetch
 
 SCALED_BIAS = 2**17
 """Bias of the exponents handed to ``project_scaled``: more than any format's or binary64's exponent."""
 
 # The generator multiplies modulo 2^64: numpy's scalars, used where the JIT is off, would warn of it.
-_GENERATOR_WORD = int if numba.config.DISABLE_JIT else np.uint64
+_GENERATOR_WORD = int if JIT_DISABLED else np.uint64
 
 CARRIERS = pytypes.MappingProxyType({"float32": (np.uint32, 23), "float64": (np.uint64, 52)})
 """Word and trailing significand bits of each carrier."""
@@ -205,7 +211,7 @@ def carrier_loop(carrier: str, mode: int, coded: bool, flagged: bool) -> Callabl
     w32, g = np.uint32, _GENERATOR_WORD
     tile_size, ahead = TILE_BYTES // np.dtype(carrier).itemsize, AHEAD_BYTES // np.dtype(carrier).itemsize
 
-    def tile(source, result, flags, target, random, n, ones):  # type: ignore[no-untyped-def]
+    def tile(source: Any, result: Any, flags: Any, target: Any, random: Any, n: Any, ones: Any) -> Any:
         for i in range(source.size):
             r = word(random[i]) if stochastic else word(0)
             out, flag = project_carrier(word, t, source[i], target, mode, r, n, ones, coded, flagged)
@@ -216,7 +222,7 @@ def carrier_loop(carrier: str, mode: int, coded: bool, flagged: bool) -> Callabl
     label = f"{carrier} {mode} {'codes' if coded else 'values'}{' flags' if flagged else ''}"
     register_jitable(named(tile, label))  # part of the loop, a function of its own only so that LLVM sees a plain loop
 
-    def loop(source, result, flags, target, random, n, state, first):  # type: ignore[no-untyped-def]
+    def loop(source: Any, result: Any, flags: Any, target: Any, random: Any, n: Any, state: Any, first: Any) -> Any:
         drawn = np.empty(tile_size + 2 if stochastic else 0, np.uint32)
         spare = w32(32 - int(n))
         ones = word(2 ** int(n) - 1)
@@ -256,7 +262,19 @@ def scaled_loop() -> Callable[..., Any]:
     """
     w, g = np.uint64, _GENERATOR_WORD
 
-    def loop(magnitudes, negatives, exponents, codes, flags, target, mode, random, n, state, first):  # type: ignore[no-untyped-def]
+    def loop(
+        magnitudes: Any,
+        negatives: Any,
+        exponents: Any,
+        codes: Any,
+        flags: Any,
+        target: Any,
+        mode: Any,
+        random: Any,
+        n: Any,
+        state: Any,
+        first: Any,
+    ) -> Any:
         ones = w(w(w(1) << n) - w(1))
         for i in range(magnitudes.size):
             sig = magnitudes[i]
@@ -280,7 +298,7 @@ def decode_loop() -> Callable[..., Any]:
     """Return ``loop(codes, bits, layout)``: codes of any unsigned dtype to binary64 bits (uint64)."""
     w = np.uint64
 
-    def loop(codes, bits, layout):  # type: ignore[no-untyped-def]
+    def loop(codes: Any, bits: Any, layout: Any) -> Any:
         for i in range(codes.size):
             bits[i] = decode_code(w, w(codes[i]), layout, SCALED_BIAS)
 
@@ -307,7 +325,7 @@ def scalar_projection(target: Any, layout: Any, mode: int, n: int, state: int, c
     bits_n, ones, generator = np.uint64(n), np.uint64(2**n - 1), np.uint64(state)
     infinity = np.uint64(0x7FF0000000000000)
 
-    def scalar(x, index=0):  # type: ignore[no-untyped-def]
+    def scalar(x: Any, index: Any = 0) -> Any:
         bits = np.float64(x).view(np.uint64)
         r = w(0)
         if mode >= SA:
@@ -335,4 +353,5 @@ def scalar_projection(target: Any, layout: Any, mode: int, n: int, state: int, c
         return w(decode_code(w, w(code), layout, SCALED_BIAS)).view(np.float64)
 
     constants = (*map(int, target), *map(int, layout), mode, n, state, carried)
-    return numba.njit(nogil=True)(named(scalar, f"rounder {constants}"))
+    function: Callable[..., Any] = _njit(nogil=True)(named(scalar, f"rounder {constants}"))
+    return function

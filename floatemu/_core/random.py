@@ -9,11 +9,13 @@ with that state; N random bits are the top N of those 32.
 
 from __future__ import annotations
 
+from typing import Any
+
 GAMMA = 0x9E3779B97F4A7C15
 MASK = 2**64 - 1
 
 
-def word_at(w, state, index):  # type: ignore[no-untyped-def]
+def word_at(w: Any, state: Any, index: Any) -> Any:
     """Output number ``index`` of the SplitMix64 generator seeded ``state``."""
     z = w((state + w((index + w(1)) * w(GAMMA))) & w(MASK))
     z = w(((z ^ w(z >> w(30))) * w(0xBF58476D1CE4E5B9)) & w(MASK))
@@ -21,7 +23,7 @@ def word_at(w, state, index):  # type: ignore[no-untyped-def]
     return w(z ^ w(z >> w(31)))
 
 
-def draw(w, state, index, n):  # type: ignore[no-untyped-def]
+def draw(w: Any, state: Any, index: Any, n: Any) -> Any:
     """The ``n`` random bits (1..32) of element ``index``, in 64-bit words."""
     half = w(word_at(w, state, w(index >> w(1))) >> w(w(index & w(1)) << w(5)))
     return w(w(half & w(0xFFFFFFFF)) >> w(w(32) - n))

@@ -78,7 +78,7 @@ class Layout(NamedTuple):
     qmin: Any  #: biased exponent of the quantum below 2^emin
 
 
-def nearest_even(w, sig, shift, odd):  # type: ignore[no-untyped-def]
+def nearest_even(w: Any, sig: Any, shift: Any, odd: Any) -> Any:
     """Whether ``sig >> shift`` goes up to nearest, ties to even; ``odd`` is 0 or 1.
 
     All in one comparison: with ``unit = 2^shift`` and ``rem`` the cut bits, ``2 rem + odd > unit``.
@@ -90,12 +90,12 @@ def nearest_even(w, sig, shift, odd):  # type: ignore[no-untyped-def]
     return w(w(rem + rem) + odd) > unit
 
 
-def shift_right(w, x, n):  # type: ignore[no-untyped-def]
+def shift_right(w: Any, x: Any, n: Any) -> Any:
     """``x >> n`` for 0 <= n < bits of the word; ``kernels`` compiles it to one instruction of that width."""
     return w(x >> n)
 
 
-def pick(w, condition, yes, no):  # type: ignore[no-untyped-def]
+def pick(w: Any, condition: Any, yes: Any, no: Any) -> Any:
     """``yes if condition else no`` without a branch: compilers make one vector instruction of it.
 
     Written as a conditional expression it becomes control flow, which LLVM threads into a dozen mask
@@ -104,7 +104,9 @@ def pick(w, condition, yes, no):  # type: ignore[no-untyped-def]
     return w(no ^ w(w(yes ^ no) * w(condition)))
 
 
-def away(w, sig, shift, depth, odd, negative, mode, random, n, ones):  # type: ignore[no-untyped-def]
+def away(
+    w: Any, sig: Any, shift: Any, depth: Any, odd: Any, negative: Any, mode: Any, random: Any, n: Any, ones: Any
+) -> Any:
     """Whether the magnitude ``sig >> shift`` is incremented: the meaning of the nine modes.
 
     ``odd`` (0 or 1) is the parity of the truncated magnitude's code point; ``random`` holds the ``n``
@@ -146,7 +148,7 @@ def away(w, sig, shift, depth, odd, negative, mode, random, n, ones):  # type: i
     return (random > limit) | ((random == limit) & carry)
 
 
-def jam(w, sig, shift):  # type: ignore[no-untyped-def]
+def jam(w: Any, sig: Any, shift: Any) -> Any:
     """Cut a shift above WORD_CAP down to it; what leaves the significand stays as a sticky last bit.
 
     The discarded fraction nu keeps more than 33 leading bits and its being zero or not, and that is
@@ -157,7 +159,9 @@ def jam(w, sig, shift):  # type: ignore[no-untyped-def]
     return w(kept | w(w(kept << over) != sig)), w(min(shift, w(WORD_CAP)))
 
 
-def tiny(w, sig, shift, depth, negative, target, mode, random, n, ones):  # type: ignore[no-untyped-def]
+def tiny(
+    w: Any, sig: Any, shift: Any, depth: Any, negative: Any, target: Any, mode: Any, random: Any, n: Any, ones: Any
+) -> Any:
     """Whether a number below 2^emin, rounded to p bits with an unbounded exponent, stays below.
 
     It is so for all but those which round up to 2^emin from the binade under it; ``shift`` cuts at
@@ -170,7 +174,7 @@ def tiny(w, sig, shift, depth, negative, target, mode, random, n, ones):  # type
     return shift_right(w, q, target.precision) == w(0)
 
 
-def finite_flags(w, inexact, below, q, r, negative, target):  # type: ignore[no-untyped-def]
+def finite_flags(w: Any, inexact: Any, below: Any, q: Any, r: Any, negative: Any, target: Any) -> Any:
     """Flags of a finite nonzero number that was rounded to magnitude ``r``."""
     if r >= (target.limit_neg if negative else target.limit_pos):
         return target.over_neg_flags if negative else target.over_pos_flags
@@ -182,7 +186,9 @@ def finite_flags(w, inexact, below, q, r, negative, target):  # type: ignore[no-
     return flags
 
 
-def project_carrier(w, t, bits, target, mode, random, n, ones, coded, flagged):  # type: ignore[no-untyped-def]
+def project_carrier(
+    w: Any, t: Any, bits: Any, target: Any, mode: Any, random: Any, n: Any, ones: Any, coded: Any, flagged: Any
+) -> Any:
     """Round and saturate the binary32 (t = 23) or binary64 (t = 52) number with these bits.
 
     Returns the bits of the result in the same carrier, or its code if ``coded``; and the flags if
@@ -241,7 +247,19 @@ def project_carrier(w, t, bits, target, mode, random, n, ones, coded, flagged): 
     return out, finite_flags(w, w(q << shift) != sig, below, q, r, negative, target)
 
 
-def project_scaled(w, top, sig, e, negative, target, mode, random, n, ones, flagged):  # type: ignore[no-untyped-def]
+def project_scaled(
+    w: Any,
+    top: Any,
+    sig: Any,
+    e: Any,
+    negative: Any,
+    target: Any,
+    mode: Any,
+    random: Any,
+    n: Any,
+    ones: Any,
+    flagged: Any,
+) -> Any:
     """Round and saturate ``sig * 2^(e - top)``, where 2^top <= sig < 2^(top+1), or sig is 0.
 
     Returns the code of the result, and the flags if ``flagged``. Exponents are biased so that they
@@ -275,7 +293,7 @@ def project_scaled(w, top, sig, e, negative, target, mode, random, n, ones, flag
     return out, finite_flags(w, w(q << shift) != cut, below, q, r, negative, target)
 
 
-def decode_code(w, code, layout, bias):  # type: ignore[no-untyped-def]
+def decode_code(w: Any, code: Any, layout: Any, bias: Any) -> Any:
     """Bits of the binary64 number with this code, in a format that binary64 holds.
 
     ``bias`` is that of ``layout.qmin``. P3109 v4.0, 4.7.1: significand T, or 2^(p-1) + T from E = 1 on
