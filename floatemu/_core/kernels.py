@@ -46,7 +46,10 @@ def _logical_shift_right(typing_context: Any, x: Any, n: Any) -> Any:
 
 @overload(_rounding.shift_right)
 def _shift_right(w: Any, x: Any, n: Any) -> Any:
-    return lambda w, x, n: _logical_shift_right(x, n)  # type: ignore[call-arg]
+    def implementation(w: Any, x: Any, n: Any) -> Any:
+        return _logical_shift_right(x, n)  # type: ignore[call-arg]
+
+    return implementation
 
 
 for _function in (*_rounding.TEXT, *_random.TEXT):
