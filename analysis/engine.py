@@ -19,7 +19,7 @@ from analysis.policy import Numerics, Policy
 from analysis.tape import Node, Tape, TapeError, Value
 from floatemu.errors import UnsupportedError
 
-__all__ = ["Record", "Run", "replay"]
+__all__ = ["Record", "Run", "perturb", "replay"]
 
 # A binary64 result of a product or sum of two p-bit numbers is exact, or rounds again safely, up to this precision.
 _NARROW = 25
@@ -35,7 +35,8 @@ class Record:
     format : Format or None
         None where nothing was rounded.
     raw : ndarray of float64
-        The operation's own result on its emulated operands, before rounding: value - raw is the local error.
+        The plain operation's result on its emulated operands: value - raw is the local error. (Operands and
+        partial sums that a policy rounds inside the node belong to that error.)
     tail : ndarray of float64 or None
         raw + tail is that result to 106 bits, where binary64 was not enough (formats of more than 25 bits).
     flags : ndarray of uint8
@@ -228,8 +229,10 @@ class _Emulation:
         raw = self.tape.data[node.id] if node.leaf else _forward(spec, arithmetic, node, inputs, self.tape)
         if raw.dtype.kind != "f":
             return self._keep(raw, None, health)
-        record, value = self._round(node, spec, numerics, inputs, raw)
-        found = detect(node, record.format, inputs, record.raw, value, record.flags, health, spec.adds, casts)
+        record, value = self._round(node, spec, numerics, raw)
+        # what the operation itself gave, rounded operands and partial sums included: where events happen
+        made = raw if record.tail is None else record.raw
+        found = detect(node, record.format, inputs, made, value, record.flags, health, spec.adds, casts)
         self.events.extend(found)
         fatal = [event.producer for event in found if event.result in ("inf", "nan")]
         zeros = [event.producer for event in found if event.flushed]
@@ -245,7 +248,9 @@ class _Emulation:
         self.records.append(record)
         self.health.append(Health(sick, health.zero))
 
-    def _operands(self, node: Node, numerics: Numerics) -> tuple[list[Array], list[tuple[int, fe.Format, Any, Any, Any]]]:
+    def _operands(
+        self, node: Node, numerics: Numerics
+    ) -> tuple[list[Array], list[tuple[int, fe.Format, Any, Any, Any]]]:
         inputs, casts = [], []
         for position, ref in enumerate(node.inputs):
             x = self.values[ref.node]
@@ -259,30 +264,64 @@ class _Emulation:
             inputs.append(x)
         return inputs, casts
 
-    def _round(
-        self, node: Node, spec: OpSpec, numerics: Numerics, inputs: Sequence[Array], raw: Array
-    ) -> tuple[Record, Array]:
+    def _round(self, node: Node, spec: OpSpec, numerics: Numerics, raw: Array) -> tuple[Record, Array]:
         rounder = numerics.rounder(self.policy.seed, self.policy.stream(node, 0, self.step))
         if rounder is None:
             value, flags = raw, np.zeros(raw.shape, np.uint8)
         else:
             value, flags = rounder.with_flags(raw)
-        fmt = numerics.format
-        if numerics.accumulate is not None and not node.leaf:
-            # partial sums were rounded on the way: the local error is against the sum in binary64
-            raw = _forward(spec, Float64(), node, inputs, self.tape)
-        if self.exact is None or node.leaf or (fmt is not None and fmt.p <= _NARROW):
+        fmt, operands = numerics.format, [self.values[ref.node] for ref in node.inputs]
+        if not node.leaf and not numerics.plain:
+            # rounded operands and partial sums are part of the local error: it is against the plain operation
+            raw = _forward(spec, Float64(), node, operands, self.tape)
+        if self.exact is None or node.leaf or not numerics.plain or (fmt is not None and fmt.p <= _NARROW):
             return Record(fmt, raw, None, flags), value
         exact = self.exact
-        head, tail = exact.lower(_forward(spec, exact, node, [exact.lift(x) for x in inputs], self.tape))
-        wide = fmt or fe.get_format("binary64")
-        return Record(fmt, head, tail, flags | _wide_flags(value, head, tail, wide)), value
+        result = _forward(spec, exact, node, [exact.lift(x) for x in operands], self.tape)
+        head, tail = exact.lower(result)
+        flags = flags | _wide_flags(exact, result, value, fmt or fe.get_format("binary64"))
+        return Record(fmt, head, tail, flags), value
 
 
-def _wide_flags(value: Array, head: Array, tail: Array | None, fmt: fe.Format) -> Array:
-    # binary64 itself already rounded the result: recover the flags that this rounding would have raised
-    finite = np.isfinite(head) & np.isfinite(value)
-    inexact = finite & ((value != head) | (tail is not None and tail != 0))
+def _wide_flags(exact: Exact, result: Array, value: Array, fmt: fe.Format) -> Array:
+    # binary64 itself already rounded the result: recover the flags that this rounding would have raised. The
+    # difference is looked at in the exact arithmetic, for it may lie below binary64's least number.
+    finite = np.isfinite(value) & np.isfinite(exact.lower(result)[0])
+    rest = exact.sub(result, exact.lift(np.where(finite, value, 0.0)))
+    inexact = finite & (exact.positive(rest) | exact.positive(exact.neg(rest)))
     tiny = inexact & (np.abs(value) < float(fmt.min_normal))
     flags = np.where(inexact, int(fe.Flag.INEXACT), 0) | np.where(tiny, int(fe.Flag.UNDERFLOW), 0)
     return (flags | np.where(tiny & (value == 0), int(fe.Flag.FLUSHED), 0)).astype(np.uint8)
+
+
+def perturb(base: Run, node: int, value: Array, target: str) -> Array:
+    """Return a target's value when one node has another value, all that follows evaluated in binary64.
+
+    Parameters
+    ----------
+    base : Run
+        Binary64 replay.
+    node : int
+    value : ndarray of float64
+        Takes the place of the node's own value.
+    target : str
+
+    Returns
+    -------
+    ndarray
+
+    Examples
+    --------
+    >>> import analysis as an
+    >>> base = an.replay(an.nets.chain(1.0, 0.5, 3), an.Float64())
+    >>> perturb(base, 2, np.array(1.0), "result").item()
+    0.25
+    """
+    tape, changed = base.tape, {node: value}
+    last = tape.target(target).id
+    with np.errstate(all="ignore"):
+        for later in tape.nodes[node + 1 : last + 1]:
+            if any(ref.node in changed for ref in later.inputs):
+                inputs = [changed.get(ref.node, base.value(ref)) for ref in later.inputs]
+                changed[later.id] = _forward(get_op(later.op), Float64(), later, inputs, tape)
+    return changed.get(last, base.value(target))

@@ -12,7 +12,7 @@ import floatemu as fe
 from analysis.arithmetics.base import Array
 from analysis.tape import Node
 
-__all__ = ["KINDS", "Event", "Health", "detect", "flips"]
+__all__ = ["KINDS", "Event", "Health", "absorbed", "detect", "flips"]
 
 KINDS = (
     "overflow",
@@ -145,6 +145,8 @@ def _rounding_events(
         producer = None if finite else health.sick
         needed = float(magnitude[saturated].max())
         yield _event(node, "saturation", saturated, producer, needed=needed, limit=limit, result="max", operand=operand)
+    if (mask := ((flags & fe.Flag.NAN_BORN) != 0) & ~over).any():  # an infinity, in a format without infinities
+        yield _event(node, "nan_born", mask, health.sick, result="nan", operand=operand)
     if (mask := (flags & fe.Flag.UNDERFLOW) != 0).any():
         flushed = int(np.count_nonzero((flags & fe.Flag.FLUSHED) != 0))
         yield _event(
@@ -191,9 +193,28 @@ def _operation_events(
         yield _event(node, "nan_born", mask, health.sick if unhealthy else health.zero, result="nan")
 
 
-def _absorbed(node: Node, inputs: Sequence[Array], value: Array) -> Array:
+def absorbed(node: Node, inputs: Sequence[Array], value: Array) -> Array:
+    """Return where adding one operand left the other as it was.
+
+    Parameters
+    ----------
+    node : Node
+        An "add" or "sub".
+    inputs : sequence of ndarray
+    value : ndarray
+
+    Returns
+    -------
+    ndarray of bool
+
+    Examples
+    --------
+    >>> absorbed(Node(2, "add"), [np.array([256.0]), np.array([1.0])], np.array([256.0])).tolist()
+    [True]
+    """
     a, b = inputs[0], inputs[1] if node.op == "add" else -inputs[1]
-    return ((value == a) & (b != 0) | (value == b) & (a != 0)) & np.isfinite(value)
+    mask: Array = ((value == a) & (b != 0) | (value == b) & (a != 0)) & np.isfinite(value)
+    return mask
 
 
 def detect(
@@ -245,7 +266,7 @@ def detect(
     if not node.leaf:
         found.extend(_operation_events(node, fmt, inputs, raw, health))
     found.extend(_rounding_events(node, fmt, raw, value, flags, health, None))
-    if adds and (mask := _absorbed(node, inputs, value)).any():
+    if adds and (mask := absorbed(node, inputs, value)).any():
         kind = "lost_update" if node.direction == "update" else "absorption"
         found.append(_event(node, kind, mask, None, result="unchanged"))
     return found

@@ -116,6 +116,11 @@ class Numerics:
         return None if fmt is None else Rounder(fmt, self.projection, seed, stream + self.stream)
 
     @property
+    def plain(self) -> bool:
+        """Whether the result alone is rounded: operands as they are, sums in binary64."""
+        return self.operands is None and self.gradients is None and self.accumulate is None
+
+    @property
     def arithmetic(self) -> Emulated:
         """Arithmetic that computes the unrounded result."""
         fmt = _format(self.accumulate)

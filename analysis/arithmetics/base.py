@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "Arithmetic"]
+__all__ = ["Arithmetic", "Array"]
 
 Array = npt.NDArray[Any]
 

@@ -50,7 +50,7 @@ class Var:
         return self.value.shape
 
     @property
-    def T(self) -> Var:  # noqa: N802 (numpy's name)
+    def T(self) -> Var:
         """The last two axes exchanged."""
         axes = list(range(len(self.shape)))
         axes[-2:] = [axes[-1], axes[-2]]

@@ -1,0 +1,384 @@
+"""Comparing an emulated run with the exact one, node by node."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import floatemu as fe
+from analysis import measures
+from analysis.arithmetics.base import Array
+from analysis.engine import Record, Run, perturb
+from analysis.events import Event, absorbed, flips
+from analysis.ops import get_op
+from analysis.tape import Node, Tape
+
+__all__ = ["NodeReport", "TargetReport", "alone", "ancestors", "compare_nodes", "compare_target", "flip_events"]
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """What a replay lost at one node. Errors are norms relative to the norm of the exact value.
+
+    Attributes
+    ----------
+    id, op, path, direction, site, shape
+        Of the node.
+    format : str
+        Format of its output; "none" where nothing is rounded.
+    local_error : float or None
+        Of its own rounding, on its own operands. None for outputs that are no real numbers.
+    inherited_error : float or None
+        Of its operands' errors, carried through the exact operation.
+    error : float or None
+        Both together: emulated against exact.
+    ulp_max : float or None
+        Largest error of an element, in units in the last place of the format.
+    amplification : float or None
+        inherited_error over the largest relative error of an operand; None where all operands are exact.
+    condition : float or None
+        Norm-wise condition number of the operation at the exact point.
+    cancellation_bits : float or None
+        Largest log2 of an element's condition number: leading bits that cancel.
+    amax, amin_nonzero : float or None
+        Range of the emulated magnitudes.
+    zeros_new, zeros_inherited : int
+        Zeros made by the rounding here; other zeros where the exact value is not zero.
+    subnormal, saturated, overflowed, absorbed, flips : int
+        Counts of elements.
+    alone : float or None
+        Relative change of the target if this node's local error is the only one (None if not asked for).
+    contribution : None
+        Place for the adjoint attribution.
+
+    Examples
+    --------
+    >>> import analysis as an
+    >>> found = an.analyze(an.nets.chain(1e5, 0.25, 10), an.Policy.uniform("bfloat16"))
+    >>> [(node.op, node.local_error) for node in found.nodes[:3]]
+    [('input', 0.0016), ('constant', 0.0), ('mul', 0.0)]
+    """
+
+    id: int
+    op: str
+    path: str
+    direction: str
+    site: str
+    shape: tuple[int, ...]
+    format: str
+    local_error: float | None
+    inherited_error: float | None
+    error: float | None
+    ulp_max: float | None
+    amplification: float | None
+    condition: float | None
+    cancellation_bits: float | None
+    amax: float | None
+    amin_nonzero: float | None
+    zeros_new: int
+    zeros_inherited: int
+    subnormal: int
+    saturated: int
+    overflowed: int
+    absorbed: int
+    flips: int
+    alone: float | None = None
+    contribution: None = None
+
+    @property
+    def label(self) -> str:
+        """Short name for tables: id, operation, path and direction."""
+        return f"%{self.id} {self.op} ({', '.join(word for word in (self.path, self.direction) if word)})"
+
+
+@dataclass(frozen=True)
+class TargetReport:
+    """How much of a target survives.
+
+    Attributes
+    ----------
+    name : str
+    exact, emulated : float
+        The values of a scalar, the norms of anything larger.
+    rel_error : float
+    bits : float
+        -log2(rel_error).
+    norm_ratio, zero_fraction : float
+
+    Examples
+    --------
+    >>> import analysis as an
+    >>> an.analyze(an.nets.chain(1e5, 0.25, 10), an.Policy.uniform("bf16")).target("result").emulated
+    0.09521484375
+    """
+
+    name: str
+    exact: float
+    emulated: float
+    rel_error: float
+    bits: float
+    norm_ratio: float
+    zero_fraction: float
+
+
+def compare_target(run: Run, exact: Run, name: str) -> TargetReport:
+    """Compare one target of two runs of a tape.
+
+    Parameters
+    ----------
+    run, exact : Run
+    name : str
+
+    Returns
+    -------
+    TargetReport
+
+    Raises
+    ------
+    TapeError
+        If the tape has no such target.
+
+    Examples
+    --------
+    >>> import analysis as an
+    >>> tape = an.nets.chain(1e5, 0.25, 10)
+    >>> compare_target(an.replay(tape, an.Policy.uniform("e5m2")), an.replay(tape, an.Float64()), "result").bits
+    -inf
+    """
+    run.tape.target(name)
+    actual, true = run.value(name).astype(np.float64), exact.value(name).astype(np.float64)
+    relative = measures.relative_error(actual, true, exact.tail(name))
+    size = measures.norm if true.size != 1 else lambda x: float(x.reshape(()))
+    return TargetReport(
+        name,
+        size(true),
+        size(actual),
+        relative,
+        measures.significant_bits(relative),
+        measures.norm_ratio(actual, true),
+        measures.zero_fraction(actual),
+    )
+
+
+def flip_events(run: Run, exact: Run) -> list[Event]:
+    """Return the decisions of a run that differ from the exact ones.
+
+    Parameters
+    ----------
+    run, exact : Run
+
+    Returns
+    -------
+    list of Event
+
+    Examples
+    --------
+    >>> import analysis as an
+    >>> tape = an.nets.mlp(batch=8)
+    >>> flip_events(an.replay(tape, an.Float64()), an.replay(tape, an.Exact(106)))
+    []
+    """
+    found = []
+    for node in run.tape.nodes:
+        if node.outputs[0].dtype != "float64" and not node.leaf:
+            event = flips(node, run.value(node.id), exact.value(node.id))
+            if event is not None:
+                found.append(event)
+    return found
+
+
+def ancestors(tape: Tape, target: str) -> set[int]:
+    """Return the ids of the nodes that a target is computed from, itself included.
+
+    Parameters
+    ----------
+    tape : Tape
+    target : str
+
+    Returns
+    -------
+    set of int
+
+    Examples
+    --------
+    >>> import analysis as an
+    >>> sorted(ancestors(an.nets.chain(1.0, 0.5, 2), "result"))
+    [0, 1, 2, 3]
+    """
+    found = {tape.target(target).id}
+    for node in reversed(tape.nodes):
+        if node.id in found:
+            found.update(ref.node for ref in node.inputs)
+    return found
+
+
+def _local(record: Record | None, value: Array) -> Array:
+    if record is None:
+        return np.zeros(value.shape)
+    return measures.difference(value, record.raw, record.tail)
+
+
+def alone(run: Run, base: Run, target: str) -> dict[int, float]:
+    """Return, for each node that rounds, the change of a target made by that node's local error alone.
+
+    Parameters
+    ----------
+    run : Run
+        Emulated.
+    base : Run
+        Binary64 replay of the same tape.
+    target : str
+
+    Returns
+    -------
+    dict of int to float
+        Norm of the change over the norm of the target. Nodes whose rounding changed nothing are left out.
+
+    Notes
+    -----
+    The finite-difference form of "local error times adjoint": the local error is added to the node's binary64
+    value, everything after it is evaluated in binary64 (decisions included, which may flip).
+
+    Examples
+    --------
+    >>> import analysis as an
+    >>> tape = an.nets.chain(1e5, 0.25, 10)
+    >>> alone(an.replay(tape, an.Policy.uniform("bf16")), an.replay(tape, an.Float64()), "result")
+    {0: 0.0016}
+    """
+    tape = run.tape
+    true = base.value(target).astype(np.float64)
+    found = {}
+    for index in sorted(ancestors(tape, target)):
+        record, value = run.records[index], run.value(index)
+        if record is None:
+            continue
+        with np.errstate(all="ignore"):
+            delta = _local(record, value)
+            if not (delta != 0).any():  # NaN differs from 0
+                continue
+            moved = np.where(np.isfinite(value), base.value(index) + delta, value)
+        changed = perturb(base, index, moved, target).astype(np.float64)
+        found[index] = measures.relative_error(changed, true)
+    return found
+
+
+def compare_nodes(run: Run, exact: Run, alone: dict[int, float] | None = None) -> tuple[NodeReport, ...]:
+    """Compare every node of an emulated run with the exact run.
+
+    Parameters
+    ----------
+    run : Run
+        Emulated: its records are needed.
+    exact : Run
+    alone : dict of int to float, optional
+        What :func:`alone` found.
+
+    Returns
+    -------
+    tuple of NodeReport
+
+    Examples
+    --------
+    >>> import analysis as an
+    >>> tape = an.nets.chain(1e5, 0.25, 10)
+    >>> nodes = compare_nodes(an.replay(tape, an.Policy.uniform("bf16")), an.replay(tape, an.Float64()))
+    >>> nodes[-1].inherited_error
+    0.0016
+    """
+    errors: list[float | None] = []
+    found = []
+    with np.errstate(all="ignore"):
+        for node in run.tape.nodes:
+            report = _compare(node, run, exact, errors, None if alone is None else alone.get(node.id, 0.0))
+            errors.append(report.error)
+            found.append(report)
+    return tuple(found)
+
+
+def _finite_max(x: Array) -> float | None:
+    return float(np.abs(x).max()) if x.size else None
+
+
+def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], alone: float | None) -> NodeReport:
+    value, true, tail = run.value(node.id), exact.value(node.id), exact.tail(node.id)
+    head = (node.id, node.op, node.path, node.direction, node.site, node.shape)
+    if value.dtype.kind != "f":
+        wrong = 0 if node.leaf else int(np.count_nonzero(value != true))
+        return NodeReport(*head, "none", *(None,) * 9, *(0,) * 6, wrong, alone)
+    record = run.records[node.id]
+    raw = value if record is None else record.raw
+    size = measures.norm(true)
+
+    def relative(error: Array) -> float:
+        distance = measures.norm(error)
+        return 0.0 if distance == 0 else distance / size if size else math.inf
+
+    inherited_array = measures.difference(raw, true, tail)
+    if record is not None and record.tail is not None:
+        inherited_array = inherited_array + np.where(np.isfinite(inherited_array), record.tail, 0.0)
+    local, inherited = relative(_local(record, value)), relative(inherited_array)
+    error = relative(measures.difference(value, true, tail))
+    before = max((errors[ref.node] or 0.0 for ref in node.inputs), default=0.0)
+    fmt = None if record is None else record.format
+    magnitude = np.abs(value)
+    nonzero = magnitude[magnitude > 0]
+    flags = np.zeros(value.shape, np.uint8) if record is None else record.flags
+    zeros = (value == 0) & (true != 0)
+    new = zeros & (raw != 0)
+    condition, cancelled = _condition(node, exact, size)
+    spec = get_op(node.op)
+    swallowed = absorbed(node, [run.value(ref) for ref in node.inputs], value) if spec.adds else np.zeros(1, bool)
+    return NodeReport(
+        *head,
+        "none" if fmt is None else fmt.name,
+        local,
+        inherited,
+        error,
+        None if fmt is None else measures.ulp_error(value, true, np.asarray(fe.ulp(true, fmt)), tail),
+        inherited / before if before else None,
+        condition,
+        cancelled,
+        _finite_max(value),
+        float(nonzero.min()) if nonzero.size else None,
+        int(np.count_nonzero(new)),
+        int(np.count_nonzero(zeros & ~new)),
+        0 if fmt is None else int(np.count_nonzero(nonzero < float(fmt.min_normal))),
+        int(np.count_nonzero(flags & fe.Flag.SATURATED)),
+        int(np.count_nonzero(flags & fe.Flag.OVERFLOW)),
+        int(np.count_nonzero(swallowed)),
+        0,
+        alone,
+    )
+
+
+def _condition(node: Node, exact: Run, size: float) -> tuple[float | None, float | None]:
+    spec = get_op(node.op)
+    if spec.sensitivity is None:
+        return None, None
+    true = exact.value(node.id)
+    sensitivity = spec.sensitivity([exact.value(ref) for ref in node.inputs], true, node.attributes)
+    total = measures.norm(sensitivity)
+    condition = total / size if size else (None if total == 0 else math.inf)
+    ratio = (sensitivity / np.abs(true))[true != 0]
+    ratio = ratio[np.isfinite(ratio)]
+    worst = float(ratio.max()) if ratio.size else 1.0
+    return condition, max(0.0, math.log2(worst)) if worst > 0 else 0.0
+
+
+def to_json(report: NodeReport | TargetReport) -> dict[str, Any]:
+    """Return a report as a JSON object.
+
+    Parameters
+    ----------
+    report : NodeReport or TargetReport
+
+    Returns
+    -------
+    dict
+    """
+    return dict(report.__dict__)

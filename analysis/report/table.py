@@ -1,0 +1,192 @@
+"""Results as text: what ``floatemu demo`` and ``floatemu trace`` print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["print_demo", "print_trace"]
+
+WORST = 6
+
+
+def _number(value: Any, digits: int = 4) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, str):  # "inf", "-inf", "nan"
+        return "NaN" if value == "nan" else value
+    if value == int(value) and abs(value) < 1e6:
+        return str(int(value))
+    return f"{value:.{digits}g}"
+
+
+def _grid(*columns: str, right: Sequence[str] = ()) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return table
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print()
+    console.print(Text(text, style="bold"))
+    console.print()
+
+
+def _chain(console: Console, runs: Sequence[Mapping[str, Any]], sentences: bool) -> None:
+    right = ("stored start", "result", "rounded")
+    table = _grid("format", "stored start", "result", "bits", "first loss", "rounded", right=right)
+    for run in runs:
+        loss = run["first_loss"]
+        where = "none"
+        if loss["step"] is not None:
+            where = f"{loss['cause']}, {'cast' if loss['step'] == 0 else 'step ' + str(loss['step'])}"
+        steps = len(run["values"]) - 1
+        result = _number(run["result"], 17)
+        # str, never markup: names come from the user
+        table.add_row(
+            Text(run["label"]),
+            _number(run["values"][0], 7),
+            Text(result, style="" if run["is_exact"] else "red"),
+            run["bits"],
+            where,
+            f"{run['rounded_multiplications']} of {steps}",
+        )
+    console.print(table)
+    if sentences:
+        console.print()
+        for run in runs:
+            console.print(Text(f"• {run['sentence']}"))
+
+
+def print_demo(result: Mapping[str, Any], console: Console) -> None:
+    """Print what :func:`analysis.demo.run_demo` returned.
+
+    Parameters
+    ----------
+    result : mapping
+    console : rich.console.Console
+
+    Examples
+    --------
+    >>> import io
+    >>> from analysis.demo import run_demo
+    >>> page = Console(file=io.StringIO(), width=100)
+    >>> print_demo(run_demo(quick=True, formats=["float16"]), page)
+    >>> "range was lost, not precision" in page.file.getvalue()
+    True
+    """
+    chain = result["chain"]
+    factor, steps = _number(chain["multiplier"], 17), chain["steps"]
+    times = "time" if steps == 1 else "times"
+    _heading(console, f"1. A gradient of {_number(chain['start'], 17)}, multiplied by {factor}, {steps} {times}")
+    exact = _number(result["runs"][0]["exact"], 17)
+    console.print(Text(f"Exact result: {exact}"))
+    console.print()
+    _chain(console, result["runs"], sentences=True)
+    start = _number(result["in_range_start"], 17)
+    _heading(console, f"2. The same factor, starting at {start}, in range of every format")
+    _chain(console, result["in_range"], sentences=True)
+    if result["statements"]:
+        _heading(console, "What the two together say")
+        for statement in result["statements"]:
+            console.print(Text(f"• {statement}"))
+    if result["mlp"] is not None:
+        _network(console, result["mlp"])
+
+
+def _network(console: Console, mlp: Mapping[str, Any]) -> None:
+    net = mlp["net"]
+    sizes = "-".join(map(str, net["sizes"]))
+    title = f"3. A real backward pass: {mlp['target']} of a {sizes} {net['activation']} network, {mlp['batch']} digits"
+    _heading(console, title)
+    kind, bits = mlp["reference"]["kind"], mlp["reference"]["bits"]
+    console.print(Text(f"{mlp['nodes']} operations, forward and backward; reference: {kind} at {bits} bits"))
+    console.print()
+    right = ("rel. error", "bits kept", "norm ratio", "zeros", "pinned")
+    table = _grid("format", "rel. error", "bits kept", "norm ratio", "zeros", "pinned", "most harm by", right=right)
+    for run in mlp["runs"]:
+        worst = run["worst"]
+        by = "-" if worst is None else f"%{worst['node']} {worst['op']} ({worst['path']}, {worst['direction']})"
+        bits_kept = run["bits"] if isinstance(run["bits"], str) else f"{run['bits']:.1f}"
+        zeros = run["zero_fraction"]
+        table.add_row(
+            Text(run["label"]),
+            _number(run["rel_error"], 3),
+            bits_kept,
+            _number(run["norm_ratio"], 4),
+            zeros if isinstance(zeros, str) else f"{100 * zeros:.1f} %",
+            _number(run["pinned_rel_error"], 3),
+            Text(by),
+        )
+    console.print(table)
+    zeros = f"zeros: the exact gradient has {100 * mlp['exact_zero_fraction']:.1f} %"
+    pinned = "pinned: relative error when every comparison falls as in the exact run"
+    console.print(Text(f"{zeros}; {pinned}", style="dim"))
+    console.print()
+    for run in mlp["runs"]:
+        console.print(Text(f"• {run['sentence']}"))
+
+
+def _worst(nodes: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
+    def harm(node: Mapping[str, Any]) -> float:
+        value = node["alone"] if node["alone"] is not None else node["local_error"]
+        return float("inf") if isinstance(value, str) else float(value or 0.0)
+
+    return [node for node in sorted(nodes, key=harm, reverse=True) if harm(node) > 0][:count]
+
+
+def print_trace(result: Mapping[str, Any], console: Console) -> None:
+    """Print what :func:`analysis.results.run_trace` returned: the verdict and the worst nodes of each policy.
+
+    Parameters
+    ----------
+    result : mapping
+    console : rich.console.Console
+
+    Examples
+    --------
+    >>> import io
+    >>> from analysis.results import run_trace
+    >>> page = Console(file=io.StringIO(), width=120)
+    >>> print_trace(run_trace(net="chain", formats=["bf16"]), page)
+    >>> "result keeps 9.3 bits in bfloat16" in page.file.getvalue()
+    True
+    """
+    net, reference = result["net"], result["reference"]
+    checked = ", the same at half the precision" if reference.get("stable_under_doubling") else ""
+    console.print(Text(f"{net['name']}: reference {reference['kind']} at {reference['bits']} bits{checked}"))
+    right = ("alone", "local", "inherited", "error", "ulp", "condition", "amax", "zeros", "lost range")
+    for run in result["runs"]:
+        _heading(console, f"{run['policy']}: {run['target']['name']}")
+        console.print(Text(run["verdict"]))
+        worst = _worst(run["nodes"], WORST)
+        if not worst:
+            continue
+        console.print()
+        table = _grid("worst nodes", "format", *right, right=right)
+        for node in worst:
+            table.add_row(
+                Text(f"%{node['id']} {node['op']} ({node['path']}, {node['direction']})"),
+                Text(node["format"]),
+                *(_number(node[key], 2) for key in ("alone", "local_error", "inherited_error", "error", "ulp_max")),
+                _number(node["condition"], 2),
+                _number(node["amax"], 2),
+                str(node["zeros_new"]),
+                str(node["overflowed"] + node["saturated"]),
+            )
+        console.print(table)
+        caption = (
+            "errors relative to the exact value's norm; alone: change of the target if only this node's error is made"
+        )
+        console.print(Text(caption, style="dim"))
+    for note in result.get("notes", ()):
+        console.print(Text(note, style="yellow"))
+    if result["files"]:
+        console.print()
+        console.print(Text(f"files: {', '.join(result['files'])}"))

@@ -1,0 +1,379 @@
+"""Analyses: a tape under a policy against a reference, what was lost at each node, and the verdict."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from analysis import nets
+from analysis.arithmetics.float64 import Float64
+from analysis.comparison import (
+    NodeReport,
+    TargetReport,
+    alone,
+    ancestors,
+    compare_nodes,
+    compare_target,
+    flip_events,
+    to_json,
+)
+from analysis.engine import Run, replay
+from analysis.events import Event
+from analysis.policy import Policy
+from analysis.reference import Reference
+from analysis.reference import reference as make_reference
+from analysis.storage import FileError
+from analysis.tape import Tape
+from analysis.terminal import plain
+from analysis.verdict import verdict
+from floatemu.errors import UnsupportedError
+
+__all__ = ["Analysis", "analyze", "run_trace"]
+
+Progress = Callable[[int, int, str], None]
+NETS = ("mlp", "chain")
+ALONE_LIMIT = 2000
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a policy loses on a tape.
+
+    Attributes
+    ----------
+    tape : Tape
+    policy : Policy
+    reference : Reference
+    runs : mapping of str to Run
+        "exact", "emulated", and "pinned": the emulated replay with the exact run's decisions.
+    main : str
+        The target that ``nodes`` and the verdict speak about by default.
+
+    Examples
+    --------
+    >>> import analysis as an
+    >>> found = an.analyze(an.nets.mlp(batch=8), an.Policy.uniform("e5m2"), "float64")
+    >>> found.target("grad:W0").bits < found.target("loss").bits
+    True
+    """
+
+    tape: Tape
+    policy: Policy
+    reference: Reference
+    runs: Mapping[str, Run]
+    main: str
+
+    @cached_property
+    def nodes(self) -> tuple[NodeReport, ...]:
+        """A report of every node, in order."""
+        effect = None
+        if len(self.tape) <= ALONE_LIMIT:
+            effect = alone(self.runs["emulated"], replay(self.tape, Float64()), self.main)
+        return compare_nodes(self.runs["emulated"], self.runs["exact"], effect)
+
+    @cached_property
+    def events(self) -> tuple[Event, ...]:
+        """Events of the emulated run, in the order of the nodes."""
+        emulated = self.runs["emulated"]
+        return tuple(sorted([*emulated.events, *flip_events(emulated, self.runs["exact"])], key=lambda e: e.node))
+
+    def target(self, name: str) -> TargetReport:
+        """Return how much of a target survives.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        TargetReport
+
+        Raises
+        ------
+        TapeError
+            If the tape has no such target.
+        """
+        return compare_target(self.runs["emulated"], self.runs["exact"], name)
+
+    def verdict(self, name: str | None = None) -> str:
+        """Return in words what became of a target, and where.
+
+        Parameters
+        ----------
+        name : str, optional
+            Default: the main target.
+
+        Returns
+        -------
+        str
+        """
+        name = name or self.main
+        path = ancestors(self.tape, name)
+        pinned = compare_target(self.runs["pinned"], self.runs["exact"], name).rel_error
+        nodes = self.nodes
+        if name != self.main and nodes and nodes[0].alone is not None:
+            effect = alone(self.runs["emulated"], replay(self.tape, Float64()), name)
+            nodes = compare_nodes(self.runs["emulated"], self.runs["exact"], effect)
+        return verdict(self.target(name), nodes, self.events, path, pinned, self.policy.name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contract's run object: policy, target, pinned, verdict, events, nodes.
+
+        Returns
+        -------
+        dict
+            JSON values; non-finite numbers as text. ``completeness`` is null and ``diagnosis`` empty: they
+            belong to the adjoint attribution.
+        """
+        pinned = compare_target(self.runs["pinned"], self.runs["exact"], self.main)
+        found = plain(
+            {
+                "policy": self.policy.name,
+                "target": to_json(self.target(self.main)),
+                "targets": [to_json(self.target(name)) for name in self.tape.targets],
+                "pinned": {"rel_error": pinned.rel_error},
+                "completeness": None,
+                "verdict": self.verdict(),
+                "diagnosis": [],
+                "events": [event.to_json() for event in self.events],
+                "nodes": [to_json(node) for node in self.nodes],
+            }
+        )
+        assert isinstance(found, dict)
+        return found
+
+    def to_dataframe(self) -> Any:
+        """Return the nodes as a pandas DataFrame, one row each.
+
+        Returns
+        -------
+        pandas.DataFrame
+
+        Raises
+        ------
+        UnsupportedError
+            Without pandas; the message names the extra.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise UnsupportedError("to_dataframe needs pandas: pip install 'floatemu[report]'") from None
+        return pd.DataFrame([to_json(node) for node in self.nodes])
+
+    def save(self, path: str | Path) -> None:
+        """Write the analysis to a file; the suffix decides how.
+
+        Parameters
+        ----------
+        path : path-like
+            ``.json``: everything. ``.csv``: one line per node. ``.png`` or ``.svg``: error and value range along
+            the graph (extra ``report``).
+
+        Raises
+        ------
+        UnsupportedError
+            If the suffix is another, or matplotlib is missing.
+        FileError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile, analysis as an
+        >>> found = an.analyze(an.nets.chain(1e5, 0.25, 10), an.Policy.uniform("bf16"))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found.save(f"{folder}/chain.csv")
+        ...     print(open(f"{folder}/chain.csv").readline()[:22])
+        id,op,path,direction,s
+        """
+        file = Path(path)
+        try:
+            if file.suffix == ".json":
+                file.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            elif file.suffix == ".csv":
+                rows = [to_json(node) for node in self.nodes]
+                with open(file, "w", newline="", encoding="utf-8") as stream:
+                    writer = csv.DictWriter(stream, list(rows[0]))
+                    writer.writeheader()
+                    writer.writerows(rows)
+            elif file.suffix in (".png", ".svg"):
+                from analysis.report.plots import plot_errors
+
+                plot_errors([self.to_json()], file)
+            else:
+                raise UnsupportedError(f"{file.name}: accepted suffixes are .json, .csv, .png, .svg")
+        except OSError as error:
+            raise FileError(f"{file}: cannot be written ({error.strerror or error})") from None
+
+
+def analyze(
+    tape: Tape,
+    policy: Policy,
+    reference: str | Reference = "mpmath",
+    target: str | None = None,
+) -> Analysis:
+    """Replay a tape under a policy and measure it against a reference.
+
+    Parameters
+    ----------
+    tape : Tape
+    policy : Policy
+    reference : str or Reference
+        "mpmath", "float64", or a reference of the same tape made before.
+    target : str, optional
+        What the node reports and the verdict speak about. Default: the first gradient, else the last target.
+
+    Returns
+    -------
+    Analysis
+
+    Raises
+    ------
+    UnsupportedError
+        If the reference is unknown, or the tape has no target.
+    TapeError
+        If the tape has no such target.
+
+    Examples
+    --------
+    >>> import analysis as an
+    >>> analyze(an.nets.chain(1e5, 0.25, 10), an.Policy.uniform("bf16")).target("result").rel_error
+    0.0016
+    """
+    if not tape.targets:
+        raise UnsupportedError(f"{tape.name}: the tape has no target to analyse")
+    main = target or next((name for name in tape.targets if name.startswith("grad:")), list(tape.targets)[-1])
+    tape.target(main)
+    chosen = make_reference(tape, reference) if isinstance(reference, str) else reference
+    local = "mpmath" if chosen.kind == "mpmath" else "float64"
+    emulated = replay(tape, policy, local=local)
+    pinned = replay(tape, policy, pinned=chosen.run)
+    runs = MappingProxyType({"exact": chosen.run, "emulated": emulated, "pinned": pinned})
+    return Analysis(tape, policy, chosen, runs, main)
+
+
+def _policies(policies: Sequence[str], formats: Sequence[str]) -> list[Policy]:
+    chosen = [Policy.uniform(fmt) for fmt in formats] + [Policy.named(name) for name in policies]
+    if not chosen:
+        raise UnsupportedError("nothing to trace in: give at least one format or policy")
+    unique = {policy.name: policy for policy in chosen}
+    return list(unique.values())
+
+
+def run_trace(
+    *,
+    net: str = "mlp",
+    data: Any = "digits",
+    policies: Sequence[str] = (),
+    formats: Sequence[str] = (),
+    reference: str = "mpmath",
+    target: str | None = None,
+    out: str | Path | None = None,
+    min_bits: float | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Trace a net in several policies: the content of ``floatemu trace``.
+
+    Parameters
+    ----------
+    net : str
+        "mlp" or "chain".
+    data : str or path
+        For the MLP; see :func:`analysis.datasets.load`.
+    policies, formats : sequence of str
+        Named policies, and formats used uniformly.
+    reference : str
+        "mpmath" or "float64".
+    target : str, optional
+    out : path-like, optional
+        Folder for a JSON file, one CSV file per policy, and two figures.
+    min_bits : float, optional
+        ``ok`` is False if a run keeps fewer bits of the target.
+    seed : int
+    progress : callable, optional
+        Called with (done, total, text).
+
+    Returns
+    -------
+    dict
+        The contract's trace object, JSON values only.
+
+    Raises
+    ------
+    FloatEmuError
+        If anything given is unknown, does not fit, or cannot be read or written.
+
+    Examples
+    --------
+    >>> found = run_trace(net="chain", formats=["bf16"], reference="float64")
+    >>> found["runs"][0]["target"]["emulated"]
+    0.09521484375
+    """
+    if net not in NETS:
+        raise UnsupportedError(f"net={net!r}; accepted: {', '.join(NETS)}")
+    chosen = _policies(policies, formats)
+    tape = nets.mlp(data=data, seed=seed) if net == "mlp" else nets.chain(1e5, 0.25, 10)
+    total = 2 + 2 * len(chosen)
+
+    def tell(done: int, text: str) -> None:
+        if progress is not None:
+            progress(done, total, text)
+
+    tell(0, f"{reference} reference of {len(tape)} nodes")
+    exact = make_reference(tape, reference)
+    analyses, runs = [], []
+    for index, policy in enumerate(chosen):
+        tell(1 + index, f"replay in {policy.name}")
+        analyses.append(analyze(tape, policy, exact, target))
+        runs.append(analyses[-1].to_json())
+    files: list[str] = []
+    notes: list[str] = []
+    result = {
+        "seed": seed,
+        "ok": min_bits is None or all(found.target(found.main).bits >= min_bits for found in analyses),
+        "net": {"name": net, "args": plain(dict(tape.meta))},
+        "data": tape.meta.get("data"),
+        "reference": plain(exact.to_json()),
+        "min_bits": plain(min_bits),
+        "runs": runs,
+        "files": files,
+        "notes": notes,
+    }
+    if out is not None:
+        tell(1 + len(chosen), "files")
+        _write(Path(out), analyses, result, files, notes)
+    tell(total, "done")
+    return result
+
+
+def _write(
+    folder: Path, analyses: Sequence[Analysis], result: dict[str, Any], files: list[str], notes: list[str]
+) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{folder}: cannot be created ({error.strerror or error})") from None
+    for found in analyses:
+        name = f"nodes-{found.policy.name.replace('/', '-').replace(':', '-')}.csv"
+        found.save(folder / name)
+        files.append(name)
+    try:
+        from analysis.report.plots import plot_errors, plot_ranges
+    except UnsupportedError as error:
+        notes.append(str(error))
+    else:
+        for name, plot in (("errors.png", plot_errors), ("ranges.png", plot_ranges)):
+            plot(result["runs"], folder / name)
+            files.append(name)
+    files.append("trace.json")
+    try:
+        text = json.dumps(result, indent=1, allow_nan=False)
+        (folder / "trace.json").write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise FileError(f"{folder}/trace.json: cannot be written ({error.strerror or error})") from None
