@@ -32,7 +32,8 @@ Page = Callable[[dict[str, Any], Any], None]
 Answer = tuple[dict[str, Any], Page]
 
 
-class Number(click.ParamType[float]):
+# Releases of click before 8.5 cannot subscript the class when the program runs.
+class Number(click.ParamType):  # type: ignore[type-arg]
     """A binary64 number; a text whose value lies beyond binary64 is refused, not made infinite."""
 
     name = "number"

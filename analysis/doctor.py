@@ -110,9 +110,14 @@ def _cpu() -> dict[str, Any]:
 
 
 def _rounding() -> dict[str, Any]:
-    import floatemu as fe
+    try:
+        import floatemu as fe
 
-    got = float(fe.round(0.1, "e4m3fn"))
+        got = float(fe.round(0.1, "e4m3fn"))
+    except Exception as error:  # whatever is broken, the rest of the report is what helps to mend it
+        reason = (str(error).splitlines() or [""])[0]
+        hint = "reinstall with `pip install -e .`, in a new virtual environment"
+        return _check("rounding", False, f"fe.round fails with {type(error).__name__}: {reason}", hint)
     return _check(
         "rounding",
         got == 0.1015625,
@@ -128,7 +133,7 @@ def examine() -> dict[str, Any]:
     -------
     dict
         ``python``, ``platform``, ``paths``, ``versions`` (name -> version or None), ``extras`` (name ->
-        what is missing and the command that installs it), ``cpu``, and ``checks``, each with ``ok``.
+        what is missing and the command that installs it), ``cpu``, ``checks``, each with ``ok``, and ``notes``.
 
     Examples
     --------
@@ -149,6 +154,9 @@ def examine() -> dict[str, Any]:
     importable = all(versions[name] is not None for name in _BASE)
     if importable:
         checks.append(_rounding())
+    notes = []
+    if versions["gmpy2"] is None:
+        notes.append("gmpy2 is missing: mpmath references take longer without it; pip install gmpy2")
     return {
         "python": platform.python_version(),
         "executable": sys.executable,
@@ -158,6 +166,7 @@ def examine() -> dict[str, Any]:
         "extras": extras,
         "cpu": _cpu() if importable else None,
         "checks": checks,
+        "notes": notes,
     }
 
 
@@ -169,6 +178,8 @@ def print_doctor(result: dict[str, Any], console: Console) -> None:
     result : dict
     console : rich.console.Console
     """
+    from rich.markup import escape
+
     console.print(f"Python {result['python']} ({result['executable']}) on {result['platform']}")
     if (cpu := result["cpu"]) is not None:
         console.print(f"CPU {cpu['name']}, {cpu['cores']} cores: {', '.join(cpu['features'])}")
@@ -177,13 +188,14 @@ def print_doctor(result: dict[str, Any], console: Console) -> None:
     console.print()
     for check in result["checks"]:
         mark = "[green]ok  [/green]" if check["ok"] else "[red]FAIL[/red]"
-        console.print(f"{mark} {check['name']}: {check['text']}")
+        console.print(f"{mark} {check['name']}: {escape(check['text'])}")
         if check["hint"]:
-            console.print(f"     {check['hint']}")
+            console.print(f"     {escape(check['hint'])}")
+    for note in result["notes"]:
+        console.print(f"note {note}")
     console.print()
     for extra, state in result["extras"].items():
         if state["missing"]:
-            command = state["install"].replace("[", r"\[")
-            console.print(f"extra {extra}: {', '.join(state['missing'])} missing; {command}")
+            console.print(f"extra {extra}: {', '.join(state['missing'])} missing; {escape(state['install'])}")
         else:
             console.print(f"extra {extra}: present")

@@ -54,3 +54,14 @@ def test_missing_extras_come_with_the_command(monkeypatch):
     found = doctor.examine()
     assert found["extras"]["torch"] == {"missing": ["torch"], "install": "pip install 'floatemu[torch]'"}
     assert [item["name"] for item in found["checks"] if not item["ok"]] == ["numba"]
+
+
+def test_a_broken_core_is_reported_and_the_rest_is_still_said(monkeypatch):
+    import floatemu as fe
+
+    def broken(*args, **options):
+        raise RuntimeError("no compiler\nlong story")
+
+    monkeypatch.setattr(fe, "round", broken)
+    found = check("rounding")
+    assert (found["ok"], found["text"]) == (False, "fe.round fails with RuntimeError: no compiler")
