@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from floatemu.codec import decode, encode
 from floatemu.errors import UnsupportedError
 from floatemu.format import Format
 from floatemu.formats import get_format
@@ -201,28 +200,19 @@ def nextafter(x: Any, y: Any, fmt: Format | str) -> Any:
     """
     fmt = get_format(fmt)
     start, goal = np.broadcast_arrays(_floats(x, fmt), _floats(y, fmt, "y"))
+    propagate: Any = {"saturation": Saturation.SAT_PROPAGATE, "nan": "zero", "dtype": np.float64}
     result = np.full(start.shape, np.nan)
+    ends = (np.inf, -np.inf) if fmt.infinities else (float(fmt.max), -float(fmt.max))
     for up, mode in ((True, Rounding.TOWARD_POSITIVE), (False, Rounding.TOWARD_NEGATIVE)):
         chosen = (goal > start) if up else (goal < start)
-        result[chosen] = _step(start[chosen], fmt, mode, 1.0 if up else -1.0)
+        # binary64 holds the format, so its own next number is not beyond the format's.
+        beside = np.nextafter(start[chosen], np.inf if up else -np.inf)
+        moved = np.asarray(round_values(beside, fmt, mode, **propagate))
+        if up:
+            moved[start[chosen] >= float(fmt.max)] = ends[0]
+        elif fmt.signed:
+            moved[start[chosen] <= -float(fmt.max)] = ends[1]
+        result[chosen] = moved
     equal = goal == start
-    kept = round_values(start[equal], fmt, saturation=Saturation.SAT_PROPAGATE, nan="zero", dtype=np.float64)
-    result[equal] = kept
+    result[equal] = round_values(start[equal], fmt, **propagate)
     return result if isinstance(x, np.ndarray) or isinstance(y, np.ndarray) else result[()]
-
-
-def _step(start: np.ndarray[Any, Any], fmt: Format, mode: Rounding, sign: float) -> np.ndarray[Any, Any]:
-    """The next value of ``fmt`` strictly above (sign 1) or below (sign -1) each finite or infinite start."""
-    propagate: Any = {"saturation": Saturation.SAT_PROPAGATE, "nan": "zero"}
-    reached = np.asarray(round_values(start, fmt, mode, dtype=np.float64, **propagate))
-    stay = sign * reached <= sign * start  # start is a value, or beyond the range on the far side
-    magnitudes = encode(np.abs(reached[stay]), fmt, **propagate).astype(np.int64)
-    outward = np.where(reached[stay] == 0, True, np.signbit(reached[stay]) == (sign < 0))
-    highest = fmt.max_code + fmt.infinities
-    stepped = np.clip(magnitudes + np.where(outward, 1, -1), 0, highest)
-    moved = decode(stepped.astype(np.uint64), fmt)
-    negative = np.where(reached[stay] == 0, sign < 0, np.signbit(reached[stay]))
-    if not fmt.signed:
-        moved = np.where(negative, float(fmt.min), moved)
-    reached[stay] = np.where(negative & fmt.signed, -moved, moved)
-    return reached

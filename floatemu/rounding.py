@@ -164,7 +164,7 @@ def round(
     >>> float(fe.round(1 + 2**-4 + 2**-40, "e4m3fn"))  # through float32 this would give 1.0
     1.125
     >>> fe.round([1.03] * 4, "e4m3fn", "stochastic_a", seed=1, stream=0).tolist()
-    [1.0, 1.125, 1.0, 1.125]
+    [1.0, 1.0, 1.0, 1.125]
     """
     request = Request.make(get_format(fmt), rounding, saturation, random_bits, random, seed, stream, nan)
     return _round(x, request, dtype, out, flagged=False)[0]
