@@ -265,8 +265,8 @@ def test_demo_agrees_with_what_is_known_of_the_chain(run):
     results = {(item["format"], item["saturation"]): item for item in found["runs"]}
     assert len(results) == len(found["runs"]) == 7
     exact = {name for (name, _), item in results.items() if item["result"] == 0.095367431640625}
-    assert {"float64", "float32"} <= exact
-    half = results["float16", "SAT_NONE"]
+    assert {"binary64", "binary32"} <= exact
+    half = results["binary16", "SAT_NONE"]
     assert (half["result"], half["first_loss"]) == ("inf", {"step": 0, "cause": "overflow"})
     assert half["rounded_multiplications"] == 0
 
