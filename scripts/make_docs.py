@@ -14,6 +14,7 @@ from pathlib import Path
 
 import floatemu as fe
 from analysis import landmarks
+from analysis.numerals import decimal, dyadic
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,9 +30,10 @@ def formats_table() -> str:
     rows = []
     for fmt in fe.FORMATS.values():
         facts = landmarks.landmarks(fmt)
-        marks = [facts["landmarks"][key] for key in ("max", "min_normal", "min_positive")]
         numbers = [str(facts[key]) for key in ("k", "p", "bias", "emin", "emax")]
-        exact = [("none" if mark is None else mark["exact"].replace("*", " · ")) for mark in marks]
+        largest = decimal(fmt.max, 6)
+        exact = [dyadic(value).replace("*", " · ") for value in (fmt.max, fmt.min_normal, fmt.min_positive)]
+        exact[0] = exact[0] if largest.startswith("≈") else largest
         rows.append([f"`{fmt.name}`", *numbers, *exact, landmarks.specials(fmt), facts["overflow"]])
     return _table(titles, rows)
 
