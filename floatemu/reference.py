@@ -204,7 +204,6 @@ def saturate(rounded: Datum, fmt: Format, rounding: Rounding, saturation: Satura
     Returns
     -------
     Datum
-        A value of the format; -0 only where the format has it.
 
     Examples
     --------
@@ -373,7 +372,6 @@ def encode(x: Datum, fmt: Format) -> int:
     Returns
     -------
     int
-        Code in 0..2^k - 1.
 
     Raises
     ------
@@ -464,7 +462,6 @@ def splitmix64(seed: int, position: int) -> int:
     Returns
     -------
     int
-        0..2^64 - 1.
 
     Examples
     --------
@@ -479,7 +476,10 @@ def splitmix64(seed: int, position: int) -> int:
 
 
 def random_word(seed: int, stream: int, position: int) -> int:
-    """Return the 64 random bits of one element; R of a stochastic mode is their top N.
+    """Return the 32 random bits of one element; R of a stochastic mode is their top N.
+
+    Two neighbours share output position // 2 of the generator whose state is output ``stream`` of the one seeded
+    ``seed``: the element at the even position takes the low half, the other one the high half.
 
     Parameters
     ----------
@@ -489,11 +489,13 @@ def random_word(seed: int, stream: int, position: int) -> int:
     Returns
     -------
     int
-        0..2^64 - 1.
+        0..2^32 - 1.
 
     Examples
     --------
-    >>> random_word(0, 0, 0) == splitmix64(splitmix64(0, 0), 0)
-    True
+    >>> word = splitmix64(splitmix64(7, 3), 0)
+    >>> random_word(7, 3, 0) == word % 2**32, random_word(7, 3, 1) == word >> 32
+    (True, True)
     """
-    return splitmix64(splitmix64(seed, stream), position)
+    word = splitmix64(splitmix64(seed, stream), position % 2**64 // 2)
+    return word >> 32 if position % 2 else word & 0xFFFFFFFF
