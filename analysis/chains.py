@@ -189,7 +189,8 @@ def _losses(run: Run) -> tuple[list[Loss], int]:
     losses, rounded, gone = [], 0, False
     for node in run.tape.nodes:
         record = run.records[node.id]
-        assert record is not None and node.step is not None
+        assert record is not None
+        assert node.step is not None
         flags = fe.Flag(int(record.flags))
         before, after = float(record.raw), float(run.value(node.id))
         events = [event for event in run.events if event.node == node.id]
@@ -280,7 +281,8 @@ def _step_clause(run: ChainRun, loss: Loss) -> str:
     limits = run.fmt
     match loss.cause:
         case "overflow":
-            return f"step {loss.step} overflows: {product} is beyond {number(float(limits.max), 6)} and gives {number(loss.after)}"
+            largest = number(float(limits.max), 6)
+            return f"step {loss.step} overflows: {product} is beyond {largest} and gives {number(loss.after)}"
         case "saturation":
             return f"step {loss.step} saturates: {product} is beyond {number(float(limits.max), 6)}, which is kept"
         case "underflow":
@@ -344,8 +346,11 @@ def sentence(run: ChainRun) -> str:
 
     Examples
     --------
-    >>> print(sentence(run_chain(1e5, 0.25, 10, fe.get_format("fp16"), fe.Saturation.SAT_NONE)))
-    float16: the cast of the start 100000 overflows (float16 ends at 65504) and gives inf; none of the 10 multiplications rounded; the result is inf instead of 0.0953674: range was lost, not precision.
+    >>> text = sentence(run_chain(1e5, 0.25, 10, fe.get_format("fp16"), fe.Saturation.SAT_NONE))
+    >>> print(text.replace("; ", "\\n"))
+    float16: the cast of the start 100000 overflows (float16 ends at 65504) and gives inf
+    none of the 10 multiplications rounded
+    the result is inf instead of 0.0953674: range was lost, not precision.
     """
     clauses = [_cast_clause(run, loss) for loss in run.losses if loss.step == 0]
     told: set[str] = set()

@@ -46,6 +46,8 @@ class NodeReport:
         Largest log2 of an element's condition number: leading bits that cancel.
     amax, amin_nonzero : float or None
         Range of the emulated magnitudes.
+    exact_amax, exact_amin_nonzero : float or None
+        Range of the exact magnitudes.
     zeros_new, zeros_inherited : int
         Zeros made by the rounding here; other zeros where the exact value is not zero.
     subnormal, saturated, overflowed, absorbed, flips : int
@@ -79,6 +81,8 @@ class NodeReport:
     cancellation_bits: float | None
     amax: float | None
     amin_nonzero: float | None
+    exact_amax: float | None
+    exact_amin_nonzero: float | None
     zeros_new: int
     zeros_inherited: int
     subnormal: int
@@ -300,8 +304,10 @@ def compare_nodes(run: Run, exact: Run, alone: dict[int, float] | None = None) -
     return tuple(found)
 
 
-def _finite_max(x: Array) -> float | None:
-    return float(np.abs(x).max()) if x.size else None
+def _range(x: Array) -> tuple[float | None, float | None]:
+    magnitude = np.abs(x)
+    nonzero = magnitude[magnitude > 0]
+    return float(magnitude.max()) if x.size else None, float(nonzero.min()) if nonzero.size else None
 
 
 def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], alone: float | None) -> NodeReport:
@@ -309,7 +315,7 @@ def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], a
     head = (node.id, node.op, node.path, node.direction, node.site, node.shape)
     if value.dtype.kind != "f":
         wrong = 0 if node.leaf else int(np.count_nonzero(value != true))
-        return NodeReport(*head, "none", *(None,) * 9, *(0,) * 6, wrong, alone)
+        return NodeReport(*head, "none", *(None,) * 11, *(0,) * 6, wrong, alone)
     record = run.records[node.id]
     raw = value if record is None else record.raw
     size = measures.norm(true)
@@ -325,8 +331,7 @@ def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], a
     error = relative(measures.difference(value, true, tail))
     before = max((errors[ref.node] or 0.0 for ref in node.inputs), default=0.0)
     fmt = None if record is None else record.format
-    magnitude = np.abs(value)
-    nonzero = magnitude[magnitude > 0]
+    nonzero = np.abs(value)[value != 0]
     flags = np.zeros(value.shape, np.uint8) if record is None else record.flags
     zeros = (value == 0) & (true != 0)
     new = zeros & (raw != 0)
@@ -343,8 +348,8 @@ def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], a
         inherited / before if before else None,
         condition,
         cancelled,
-        _finite_max(value),
-        float(nonzero.min()) if nonzero.size else None,
+        *_range(value),
+        *_range(true),
         int(np.count_nonzero(new)),
         int(np.count_nonzero(zeros & ~new)),
         0 if fmt is None else int(np.count_nonzero(nonzero < float(fmt.min_normal))),

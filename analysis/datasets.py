@@ -87,7 +87,7 @@ def load(data: Any) -> tuple[str, Array, Array]:
     >>> load("nothing.csv")
     Traceback (most recent call last):
         ...
-    analysis.datasets.DataError: data 'nothing.csv': there is no such file; accepted: 'digits', or a .npz or .csv file with X and y
+    analysis.datasets.DataError: data 'nothing.csv': there is no such file; accepted: 'digits', or a .npz or .csv file
     """
     if isinstance(data, str) and data == "digits":
         return "digits", *digits()
@@ -95,7 +95,7 @@ def load(data: Any) -> tuple[str, Array, Array]:
         path = Path(data)
         if not path.is_file():
             raise DataError(
-                f"data {str(path)!r}: there is no such file; accepted: 'digits', or a .npz or .csv file with X and y"
+                f"data {str(path)!r}: there is no such file; accepted: 'digits', or a .npz or .csv file"
             )
         if path.stat().st_size == 0:
             raise DataError(f"data {str(path)!r}: the file is empty")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -107,7 +108,7 @@ def _check_sizes(sizes: Sequence[int] | None, features: int, classes: int) -> tu
             f"sizes={chosen} do not fit the data: {features} features need sizes[0] = {features}, and labels up to "
             f"{classes - 1} need sizes[-1] >= {classes}"
         )
-    if sum(a * b for a, b in zip(chosen, chosen[1:])) > MAX_PARAMETERS:
+    if sum(a * b for a, b in itertools.pairwise(chosen)) > MAX_PARAMETERS:
         raise UnsupportedError(f"sizes={chosen} make more than {MAX_PARAMETERS} weights")
     return chosen
 
@@ -169,7 +170,7 @@ def mlp(
     builder = Builder("mlp", site="nets.mlp")
     with builder.at("data"):
         hidden, labels = builder.leaf("input", x[order]), builder.leaf("target", y[order])
-    layers = list(zip(widths, widths[1:]))
+    layers = list(itertools.pairwise(widths))
     parameters: dict[str, Var] = {}
     for index, (fan_in, fan_out) in enumerate(layers):
         with builder.at(f"layer{index}"):

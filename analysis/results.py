@@ -188,7 +188,7 @@ class Analysis:
         >>> found = an.analyze(an.nets.chain(1e5, 0.25, 10), an.Policy.uniform("bf16"))
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     found.save(f"{folder}/chain.csv")
-        ...     print(open(f"{folder}/chain.csv").readline()[:22])
+        ...     print(Path(f"{folder}/chain.csv").read_text()[:22])
         id,op,path,direction,s
         """
         file = Path(path)

@@ -205,8 +205,10 @@ def verdict(
     Examples
     --------
     >>> import analysis as an
-    >>> print(an.analyze(an.nets.chain(1e5, 0.25, 10), an.Policy.uniform("float16")).verdict("result"))
-    result is inf in binary16, exactly 0.0954. %0 input (cast, backward) overflowed binary16 in 1 element (needed 100000, largest 65504) and gave inf.
+    >>> found = an.analyze(an.nets.chain(1e5, 0.25, 10), an.Policy.uniform("float16"))
+    >>> print(found.verdict("result").replace(". ", ".\\n"))
+    result is inf in binary16, exactly 0.0954.
+    %0 input (cast, backward) overflowed binary16 in 1 element (needed 100000, largest 65504) and gave inf.
     """
     if target.rel_error == 0:
         sentences = [f"{target.name} is exact in {fmt}"]
