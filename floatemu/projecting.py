@@ -181,14 +181,20 @@ def project_array(
 
 
 def _refuse_nan(x: np.ndarray[Any, Any], fmt: Format) -> None:
-    if x.dtype.kind in "iu" or x.size == 0:
+    if x.dtype.kind in "iuO" or x.size == 0:  # objects are looked at one by one
         return
-    for start, block in _blocks(x):
-        nans = block != block
-        if np.any(nans):
-            position = start + int(np.argmax(nans))
-            index = tuple(int(i) for i in np.unravel_index(position, x.shape))
-            raise ProjectionError(nan_message(fmt, index))
+    if x.dtype in (np.float32, np.float64) and x.flags.c_contiguous and x.flags.aligned and x.dtype.isnative:
+        position = kernels.nan_finder()(_readonly(x.reshape(-1).view(f"u{x.itemsize}")))
+    else:
+        position = -1
+        for start, block in _blocks(x):
+            nans = block != block
+            if np.any(nans):
+                position = start + int(np.argmax(nans))
+                break
+    if position >= 0:
+        index = tuple(int(i) for i in np.unravel_index(position, x.shape))
+        raise ProjectionError(nan_message(fmt, index))
 
 
 def _blocks(x: np.ndarray[Any, Any]) -> Any:

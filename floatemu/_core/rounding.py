@@ -217,12 +217,11 @@ def project_carrier(
     shift = w(min(depth, w(t + 2)))
     # 2. Split and round.
     q = shift_right(w, sig, shift)
-    step = w(binade - target.emin)
-    odd = w(w(q + w(step & target.power)) & w(1))
+    odd = w(w(q ^ w(w(binade ^ target.emin) & target.power)) & w(1))  # of q + (binade - emin) where p = 1
     q = w(q + w(away(w, sig, shift, depth, odd, negative, mode, random, n, ones)))
     # 3. Put together, in code space or in the carrier's.
     if coded:
-        r = w(q + w(step << w(target.trailing & w(31 if t == 23 else 63))))
+        r = w(q + w(w(binade - target.emin) << w(target.trailing & w(31 if t == 23 else 63))))
     else:
         r = w(w(mag - sig) + w(q << shift))
     r = pick(w, shift > w(t), w(target.least * w(q != w(0))), r)
