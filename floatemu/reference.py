@@ -489,7 +489,6 @@ def random_word(seed: int, stream: int, position: int) -> int:
     Returns
     -------
     int
-        0..2^32 - 1.
 
     Examples
     --------
