@@ -155,7 +155,7 @@ def refuse_out(dtype: np.dtype[Any], fmt: Format, what: str) -> None:
 
 
 def random_integers(random: Any, shape: tuple[int, ...], bits: int) -> np.ndarray[Any, Any]:
-    """Return the caller's random integers as uint32, broadcast to ``shape`` and checked.
+    """Return the caller's random integers, checked and broadcast to ``shape``, in their own dtype.
 
     Raises
     ------
@@ -171,6 +171,6 @@ def random_integers(random: Any, shape: tuple[int, ...], bits: int) -> np.ndarra
             "mask it, or give random_bits the count it has"
         )
     try:
-        return np.broadcast_to(array.astype(np.uint32, copy=False), shape)
+        return np.broadcast_to(array, shape)
     except ValueError:
         raise ProjectionError(f"random of shape {array.shape} does not broadcast to x's shape {shape}") from None

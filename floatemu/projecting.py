@@ -224,6 +224,7 @@ def _direct(x: Any, out: Any, carrier: str, coded: bool, random: Any) -> bool:
     arrays = [x, out] if random is None else [x, out, random]
     for array in arrays:
         plain = plain and array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative
+    plain = plain and (random is None or random.dtype == np.uint32)
     if plain and np.may_share_memory(x, out):  # in place is fine, a shifted overlap is not
         same = x.__array_interface__["data"][0] == out.__array_interface__["data"][0]
         plain = same and x.itemsize == out.itemsize
@@ -306,7 +307,9 @@ def _project_blocks(
     if carrier is not None:
         source: Any = np.dtype(carrier)
     else:
-        source = np.dtype(np.float64) if dtype_format(x.dtype) is not None else np.dtype(x.dtype.newbyteorder("="))
+        source = np.dtype(
+            np.float64 if dtype_format(x.dtype) is not None else np.int64 if x.dtype.kind == "i" else np.uint64
+        )
     result = out.dtype.newbyteorder("=") if coded else (source if carrier is not None else np.dtype(np.float64))
     operands, dtypes = [x, out], [source, result]
     modes: Any = [["readonly", "aligned", "contig"], ["writeonly", "aligned", "contig"]]
