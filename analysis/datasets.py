@@ -162,7 +162,7 @@ def _check(name: str, x: Array, y: Array) -> tuple[Array, Array]:
     labels = y.astype(np.float64)
     if (labels != np.floor(labels)).any() or labels.min() < 0 or labels.max() >= MAX_CLASSES:
         worst = labels[(labels != np.floor(labels)) | (labels < 0) | (labels >= MAX_CLASSES)][0]
-        raise DataError(f"{what} y holds {worst!r}; accepted: class numbers 0, 1, 2 ... below {MAX_CLASSES}")
+        raise DataError(f"{what} y holds {float(worst)!r}; accepted: class numbers 0, 1, 2 ... below {MAX_CLASSES}")
     if math.isinf(float(np.abs(x).max())):  # integers beyond binary64
         raise DataError(f"{what} X holds numbers beyond binary64")
     return x.astype(np.float64), labels.astype(np.int64)

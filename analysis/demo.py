@@ -28,7 +28,6 @@ Progress = Callable[[int, int, str], None]
 FORMATS = ("binary64", "binary32", "bfloat16", "binary16", "e5m2", "e4m3fn")
 IN_RANGE_START = 1.0
 TARGET = "grad:W0"
-BATCH = 64
 
 
 def _cases(formats: Sequence[str] | None) -> list[tuple[fe.Format, fe.Saturation]]:
@@ -44,7 +43,7 @@ def _cases(formats: Sequence[str] | None) -> list[tuple[fe.Format, fe.Saturation
 
 
 def _mlp(cases: Sequence[tuple[fe.Format, fe.Saturation]], seed: int, tell: Callable[[str], None]) -> dict[str, Any]:
-    tape = nets.mlp(batch=BATCH, seed=seed)
+    tape = nets.mlp(batch=nets.BATCH, seed=seed)
     tell("network: reference in mpmath")
     exact, base = reference(tape), replay(tape, Float64())
     path = ancestors(tape, TARGET)
@@ -77,7 +76,7 @@ def _mlp(cases: Sequence[tuple[fe.Format, fe.Saturation]], seed: int, tell: Call
         )
     return {
         "target": TARGET,
-        "batch": BATCH,
+        "batch": nets.BATCH,
         "net": dict(tape.meta),
         "nodes": len(tape),
         "exact_norm": to_json(compare_target(base, exact.run, TARGET))["exact"],

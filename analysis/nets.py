@@ -18,6 +18,7 @@ from floatemu.errors import UnsupportedError
 __all__ = ["INITS", "chain", "mlp"]
 
 INITS = ("he", "xavier")
+BATCH = 64
 MAX_STEPS = 10_000
 MAX_PARAMETERS = 10**7
 
@@ -116,7 +117,7 @@ def _check_sizes(sizes: Sequence[int] | None, features: int, classes: int) -> tu
 def mlp(
     sizes: Sequence[int] | None = None,
     activation: str = "relu",
-    batch: int = 64,
+    batch: int | None = None,
     data: Any = "digits",
     seed: int = 0,
     init: str | None = None,
@@ -129,8 +130,8 @@ def mlp(
         Features, hidden layers, classes. Default (features, 32, classes): (64, 32, 10) for the digits.
     activation : str
         "relu", "gelu", "gelu_tanh" or "tanh", between layers.
-    batch : int
-        Number of rows, chosen by the seed.
+    batch : int, optional
+        Number of rows, chosen by the seed. Default 64, or all if there are fewer.
     data : str, path or (X, y)
         "digits" (pixels divided by 16), an .npz or .csv file with X and y, or the arrays.
     seed : int
@@ -163,6 +164,8 @@ def mlp(
         raise UnsupportedError(f"init={init!r}; accepted: {', '.join(INITS)}")
     source, x, y = datasets.load(data)
     widths = _check_sizes(sizes, x.shape[1], int(y.max()) + 1)
+    if batch is None:
+        batch = min(BATCH, len(x))
     if isinstance(batch, bool) or not isinstance(batch, int) or not 1 <= batch <= len(x):
         raise UnsupportedError(f"batch={batch!r}: the data has {len(x)} rows; accepted: 1..{len(x)}")
     order = np.argsort(np.random.PCG64([seed, 0]).random_raw(len(x)), kind="stable")[:batch]

@@ -20,6 +20,7 @@ KINDS = ("mpmath", "float64")
 START_BITS = 106
 MAX_BITS = 1696
 STABLE = 2.0**-64
+MAX_PRODUCTS = 3 * 10**8
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,8 @@ def reference(tape: Tape, kind: str = "mpmath", bits: int = START_BITS) -> Refer
     Raises
     ------
     UnsupportedError
-        If the kind is unknown, or the runs still disagree at 1696 bits; the message names the node.
+        If the kind is unknown, if "mpmath" would take many minutes, or if the runs still disagree at 1696 bits; the
+        message then names the node.
 
     Examples
     --------
@@ -98,6 +100,11 @@ def reference(tape: Tape, kind: str = "mpmath", bits: int = START_BITS) -> Refer
         raise UnsupportedError(f"reference={kind!r}; accepted: {', '.join(KINDS)}")
     if kind == "float64":
         return Reference(replay(tape, Float64()), kind, 53, False)
+    if (products := _products(tape)) > MAX_PRODUCTS:
+        raise UnsupportedError(
+            f"{tape.name}: an mpmath reference of {products:.2g} multiplications in matrix products would take many "
+            f"minutes; the limit is {MAX_PRODUCTS:.2g}; use reference='float64' or a smaller net or batch"
+        )
     coarse = replay(tape, Exact(bits))
     while True:
         fine = replay(tape, Exact(2 * bits))
@@ -110,6 +117,15 @@ def reference(tape: Tape, kind: str = "mpmath", bits: int = START_BITS) -> Refer
                 f"{tape.name}: {label} still changes at {2 * bits} bits; there is no stable reference"
             )
         coarse, bits = fine, 2 * bits
+
+
+def _products(tape: Tape) -> int:
+    total = 0
+    for node in tape.nodes:
+        if node.op == "matmul":
+            left = node.inputs[0]
+            total += node.outputs[0].size * tape.nodes[left.node].outputs[left.output].shape[-1]
+    return total
 
 
 def _first_difference(coarse: Run, fine: Run, bits: int) -> int | None:

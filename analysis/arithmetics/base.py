@@ -74,6 +74,9 @@ class Arithmetic(Protocol):
     def erf(self, x: Array) -> Array:
         """Error function."""
 
+    def erf_slope(self, x: Array) -> Array:
+        """Derivative of the error function, 2/sqrt(pi) e^(-x^2)."""
+
     def sum(self, x: Array, axis: int, keepdims: bool) -> Array:
         """Sum along one axis, in index order."""
 

@@ -2,7 +2,7 @@
 
 numpy's own exp and tanh take other code paths on other processors and differ in the last bit; results that are
 asserted or compared bit for bit cannot rest on them. IEEE 754 fixes + - * / everywhere, so what is built from
-these gives the same bits everywhere. Errors stay below 2 ulp for exp, log and tanh and 8 ulp for erf (measured
+these gives the same bits everywhere. Errors stay below 2 ulp for exp, log and tanh and 8 ulp for erf, 4 for its slope (measured
 against mpmath in the tests).
 """
 
@@ -13,7 +13,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["erf", "exp", "log", "tanh"]
+__all__ = ["erf", "erf_slope", "exp", "log", "tanh"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -141,6 +141,35 @@ def tanh(x: Floats) -> Floats:
     return np.copysign(np.where(magnitude <= 0.55, low, high), x)
 
 
+def _gauss(x: Floats) -> Floats:
+    # e^(-x^2) for 0 <= x <= 32. x^2 rounded would cost x^2 ulp: x is split so that its high part's square is exact
+    high = np.rint(x * 2.0**20) * 2.0**-20
+    return exp(-high * high) * exp(-(x - high) * (x + high))
+
+
+def erf_slope(x: Floats) -> Floats:
+    """Return the derivative of the error function, 2/sqrt(pi) e^(-x^2).
+
+    Parameters
+    ----------
+    x : ndarray of float64
+
+    Returns
+    -------
+    ndarray of float64
+        Below 4 ulp from the exact value where that is a normal number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> erf_slope(np.array([0.0, 40.0])).tolist()
+    [1.1283791670955126, 0.0]
+    """
+    x = np.asarray(x, dtype=np.float64)
+    with np.errstate(under="ignore"):
+        return (2.0 / math.sqrt(math.pi)) * _gauss(np.minimum(np.abs(x), 32.0))
+
+
 def erf(x: Floats) -> Floats:
     """Return the error function.
 
@@ -166,9 +195,7 @@ def erf(x: Floats) -> Floats:
     """
     x = np.asarray(x, dtype=np.float64)
     magnitude = np.minimum(np.abs(x), 7.0)
-    # x^2 rounded would cost |x|^2 ulp in e^(-x^2): split x so that the square of the high part is exact
-    high = np.rint(magnitude * 2.0**20) * 2.0**-20
-    gauss = exp(-high * high) * exp(-(magnitude - high) * (magnitude + high))
+    gauss = _gauss(magnitude)
     near = np.where(magnitude < 2.0, magnitude, 0.0)
     with np.errstate(under="ignore"):
         square = near * near

@@ -124,6 +124,12 @@ class Exact:
         """Return erf x."""
         return self._each(self._mp.erf, x)
 
+    def erf_slope(self, x: Array) -> Array:
+        """Return 2/sqrt(pi) e^(-x^2)."""
+        mp = self._mp
+        factor = 2 / mp.sqrt(mp.pi)
+        return self._each(lambda a: factor * mp.exp(-a * a), x)
+
     def sum(self, x: Array, axis: int, keepdims: bool) -> Array:
         """Return the sum along an axis, rounded once."""
         rows = np.moveaxis(x, axis, -1)

@@ -72,6 +72,10 @@ class Float64:
         """Return erf x."""
         return elementary.erf(x)
 
+    def erf_slope(self, x: Array) -> Array:
+        """Return 2/sqrt(pi) e^(-x^2)."""
+        return elementary.erf_slope(x)
+
     def sum(self, x: Array, axis: int, keepdims: bool) -> Array:
         """Return the sum along an axis, added in index order (0 for an empty axis)."""
         if x.shape[axis] == 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,7 +23,12 @@ def _added(inputs: Sequence[Array], out: Array, attributes: Attributes) -> Array
 
 
 def _erf_vjp(x: Sequence[Var], y: Var, g: Var, attributes: Attributes) -> Var:
-    return g * (g.builder.constant(2.0 / math.sqrt(math.pi)) * (-(x[0] * x[0])).exp())
+    # an operation of its own: 2/sqrt(pi) as a constant on the tape would be rounded even in the exact replay
+    return g * g.builder.apply("erf_slope", x[0])
+
+
+def _slope_vjp(x: Sequence[Var], y: Var, g: Var, attributes: Attributes) -> Var:
+    return -(g * ((x[0] + x[0]) * y))
 
 
 register(
@@ -101,7 +105,15 @@ register(
         Kind.COMPUTE,
         lambda ar, x, _: ar.erf(x[0]),
         (_erf_vjp,),
-        lambda x, y, _: np.abs(x[0]) * (2.0 / math.sqrt(math.pi)) * elementary.exp(-x[0] * x[0]),
+        lambda x, y, _: np.abs(x[0]) * elementary.erf_slope(x[0]),
+    ),
+    OpSpec(
+        "erf_slope",
+        1,
+        Kind.COMPUTE,
+        lambda ar, x, _: ar.erf_slope(x[0]),
+        (_slope_vjp,),
+        lambda x, y, _: 2.0 * x[0] * x[0] * np.abs(y),
     ),
 )
 
