@@ -191,7 +191,9 @@ def inspect(number: str, formats: tuple[str, ...], random_bits: int) -> Answer:
 
     def page(result: dict[str, Any], out: Any) -> None:
         if exact is not None and not re.fullmatch(r"[-+]?\d+(/\d+)?|[-+]?2(\^|\*\*)[-+]?\d+", number):
-            out.print(f"{number} is read exactly, as {exact if len(exact) <= 60 else 'a fraction of many digits'}")
+            out.print(
+                f"{number} is read exactly, as {exact if len(exact) <= 60 else f'a number of {len(exact)} digits'}"
+            )
         if not formats:
             print_summary(results, out)
             out.print(f"`floatemu inspect {number} --format NAME` shows one format in full.")

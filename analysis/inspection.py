@@ -229,15 +229,22 @@ def print_summary(results: list[dict[str, Any]], console: Console) -> None:
     from rich.table import Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("format", "nearest (code)", "below", "above", "error in ulp", "relative error"):
+    for title in ("format", "nearest (code)", "below", "above", "error/ulp", "rel. error"):
         table.add_column(title, no_wrap=True)
     for result in results:
         fmt = fe.get_format(result["format"])
-        error = result["error"] or {"ulp": "", "relative": ""}
-        sides = (_shown(side, fmt, 6) for side in (result["below"], result["above"]))
-        nearest = "refused" if result["nearest"] is None else _shown(result["nearest"], fmt, 6)
-        table.add_row(fmt.name, nearest, *sides, error["ulp"], error["relative"])
+        error = result["error"] or {"ulp": None, "relative": None}
+        nearest = "refused" if result["nearest"] is None else _shown(result["nearest"], fmt, 5)
+        sides = (_shown(result[side], fmt, 5).split(" ")[0] for side in ("below", "above"))
+        table.add_row(fmt.name, nearest, *sides, _brief(error["ulp"]), _brief(error["relative"]))
     console.print(table)
+
+
+def _brief(text: str | None) -> str:
+    if text is None:
+        return "-"
+    near = decimal(Fraction(text.removeprefix("≈")), 4)
+    return near if near.startswith("≈") or not text.startswith("≈") else f"≈{near}"
 
 
 def print_inspection(numeral: Numeral, result: dict[str, Any], console: Console) -> None:

@@ -251,13 +251,12 @@ def specials(fmt: fe.Format) -> str:
     return ", ".join(words)
 
 
-def short(value: Fraction, digits: int = 5) -> str:
-    """Return a value for a narrow column: in decimal if that is short, else with five digits and "≈".
+def short(value: Fraction) -> str:
+    """Return a value for a narrow column: exactly if six digits are enough, else with four.
 
     Parameters
     ----------
     value : Fraction
-    digits : int
 
     Returns
     -------
@@ -265,10 +264,11 @@ def short(value: Fraction, digits: int = 5) -> str:
 
     Examples
     --------
-    >>> short(Fraction(448)), short(Fraction(1, 512)), short(Fraction(2) ** -133)
-    ('448', '0.0019531', '9.1835E-41')
+    >>> short(Fraction(65504)), short(Fraction(1, 512)), short(Fraction(2) ** -133)
+    ('65504', '0.001953', '9.184E-41')
     """
-    return decimal(value, digits).removeprefix("≈")
+    exact = decimal(value, 6)
+    return decimal(value, 4).removeprefix("≈") if exact.startswith("≈") else exact
 
 
 def print_table(formats: list[fe.Format], console: Console) -> None:
@@ -281,16 +281,17 @@ def print_table(formats: list[fe.Format], console: Console) -> None:
     """
     from rich.table import Table
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("k", "p", "bias", "emin", "emax", "max", "min normal", "min positive"):
-        if title == "k":
-            table.add_column("format", no_wrap=True)
+    # Four digits and single spaces, so that the table fits in 80 columns, where rich would drop what does not.
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1 if console.width < 100 else 2, 0, 0))
+    table.add_column("format", no_wrap=True)
+    for title in ("k", "p", "bias", "emin", "emax", "max", "min normal", "min pos."):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("specials", no_wrap=True)
     for fmt in formats:
         numbers = (str(item) for item in (fmt.k, fmt.p, fmt.bias, fmt.emin, fmt.emax))
         smallest = short(fmt.min_normal) if fmt.min_normal <= fmt.max else "none"
-        table.add_row(fmt.name, *numbers, short(fmt.max), smallest, short(fmt.min_positive), specials(fmt))
+        words = specials(fmt).removeprefix("no 0, ").replace(",", "")
+        table.add_row(fmt.name, *numbers, short(fmt.max), smallest, short(fmt.min_positive), words)
     console.print(table)
     console.print()
     aliases = Table(box=None, header_style="bold", pad_edge=False)
@@ -301,7 +302,7 @@ def print_table(formats: list[fe.Format], console: Console) -> None:
     console.print(aliases)
     console.print()
     console.print(
-        "Values are shown with five digits; `floatemu formats NAME` gives them exactly. "
+        "Long values are shown with four digits; `floatemu formats NAME` gives them exactly. "
         "P3109 formats go by name, for example binary8p3se: k = 8, p = 3, signed, extended."
     )
 
