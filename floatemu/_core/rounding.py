@@ -25,10 +25,6 @@ SA, SB, SC = int(Rounding.STOCHASTIC_A), int(Rounding.STOCHASTIC_B), int(Roundin
 
 INEXACT, OVERFLOW, UNDERFLOW, FLUSHED, SATURATED, INVALID, DIVIDE_BY_ZERO, NAN_BORN = (1 << i for i in range(8))
 
-WORD_CAP = 63
-"""Largest shift of a 64-bit word; :func:`jam` folds anything beyond into a sticky bit."""
-
-
 class Target(NamedTuple):
     """What a projection aims at, as integers of one word: where to cut, and what the special results are.
 
@@ -148,15 +144,15 @@ def away(
     return (random > limit) | ((random == limit) & carry)
 
 
-def jam(w: Any, sig: Any, shift: Any) -> Any:
-    """Cut a shift above WORD_CAP down to it; what leaves the significand stays as a sticky last bit.
+def jam(w: Any, top: Any, sig: Any, shift: Any) -> Any:
+    """Cut a shift beyond ``top`` down to it; what leaves the significand stays as a sticky last bit.
 
-    The discarded fraction nu keeps more than 33 leading bits and its being zero or not, and that is
-    all that any mode looks at (n <= 32 random bits, one more for mode B).
+    For ``sig < 2^(top+1)`` with top >= n + 3: the discarded fraction nu keeps n + 2 leading bits and
+    its being zero or not, and that is all that any mode looks at (n random bits, one more for mode B).
     """
-    over = w(min(w(max(shift, w(WORD_CAP)) - w(WORD_CAP)), w(WORD_CAP)))
+    over = w(min(w(max(shift, w(top)) - w(top)), w(top)))
     kept = w(sig >> over)
-    return w(kept | w(w(kept << over) != sig)), w(min(shift, w(WORD_CAP)))
+    return w(kept | w(w(kept << over) != sig)), w(min(shift, w(top)))
 
 
 def tiny(
@@ -268,7 +264,7 @@ def project_scaled(
         return (target.null_neg if negative else target.null_pos), target.null_flags
     binade = w(max(e, target.emin))
     graded = w(w(target.drop + binade) - e)
-    cut, shift = jam(w, sig, w(graded + target.flush) if e < target.emin else graded)
+    cut, shift = jam(w, top, sig, w(graded + target.flush) if e < target.emin else graded)
     q = w(cut >> shift)
     code = w(q + w(w(binade - target.emin) << target.trailing))
     # Where code 0 is 2^emin all codes are one lower: the parity flips, and q = 0 has no code.
@@ -287,7 +283,7 @@ def project_scaled(
         return out, w(0)
     below = e < target.emin
     if below:
-        rest, finer = jam(w, sig, w(graded - w(1)))
+        rest, finer = jam(w, top, sig, w(graded - w(1)))
         below = tiny(w, rest, finer, finer, negative, target, mode, random, n, ones)
     return out, finite_flags(w, w(q << shift) != cut, below, q, r, negative, target)
 
