@@ -18,7 +18,7 @@ for package in (floatemu, analysis):
             try:
                 importlib.import_module(info.name)
                 print(info.name)
-            except floatemu.UnsupportedError as error:  # allowed to the file that an extra is for, if it names the extra
+            except floatemu.UnsupportedError as error:  # an extra's own file, naming it
                 if "pip install 'floatemu[" not in str(error) or info.name not in {for_extras!r}:
                     raise
 """
