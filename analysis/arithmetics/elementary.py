@@ -2,8 +2,8 @@
 
 numpy's own exp and tanh take other code paths on other processors and differ in the last bit; results that are
 asserted or compared bit for bit cannot rest on them. IEEE 754 fixes + - * / everywhere, so what is built from
-these gives the same bits everywhere. Errors stay below 2 ulp for exp, log and tanh and 8 ulp for erf, 4 for its slope (measured
-against mpmath in the tests).
+these gives the same bits everywhere. Errors stay below 2 ulp for exp, log and tanh, 8 ulp for erf and 4 ulp for
+its slope (measured against mpmath in the tests).
 """
 
 from __future__ import annotations

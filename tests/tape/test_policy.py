@@ -1,0 +1,162 @@
+"""Policies: first rule wins, and every named policy against a few lines of numpy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import analysis as an
+import floatemu as fe
+from analysis.ops import Builder
+from analysis.tape import Node
+from floatemu.errors import UnsupportedError
+
+RNG = np.random.default_rng(4)
+X, W, G = RNG.normal(size=(3, 8)), RNG.normal(size=(8, 2)), RNG.normal(size=(3, 2))
+
+
+def _tape() -> an.Tape:
+    # loss = sum(G * tanh(X @ W)); the loss part has a path that `mixed` keeps in its master format
+    builder = Builder("t")
+    with builder.at("layer"):
+        x, w, g = builder.leaf("input", X), builder.leaf("parameter", W), builder.leaf("input", G)
+        y = (x @ w).tanh()
+    with builder.at("loss"):
+        loss = (y * g).sum(0).sum(0)
+    builder.target("y", y)
+    builder.target("loss", loss)
+    builder.target("grad", builder.backward(loss, [w])[0])
+    return builder.build()
+
+
+def rounded(fmt: str, **options: Any) -> Any:
+    return lambda x: fe.round(np.asarray(x, dtype=np.float64), fmt, **options)
+
+
+def _accumulated(a: np.ndarray, b: np.ndarray, r: Any) -> np.ndarray:
+    total = np.zeros((a.shape[0], b.shape[1]))
+    for k in range(a.shape[1]):
+        total = r(total + r(a[:, k, None] * b[None, k, :]))
+    return total
+
+
+def _summed(x: np.ndarray, r: Any) -> np.ndarray:
+    total = np.zeros(x.shape[1:])
+    for row in x:
+        total = r(total + row)
+    return total
+
+
+def test_the_first_rule_that_matches_wins() -> None:
+    fp32, bf16, fp16 = (an.Numerics(result=name) for name in ("fp32", "bf16", "fp16"))
+    policy = an.Policy(
+        "t",
+        (
+            an.Rule(fp32, path="loss*|*.norm"),
+            an.Rule(bf16, op="matmul", direction="backward"),
+            an.Rule(fp32, op="exp", output=1),
+            an.Rule(fp16),
+        ),
+    )
+
+    def chosen(op: str, path: str = "layer", direction: str = "forward", output: int = 0) -> str:
+        found = policy.numerics(Node(0, op, path=path, direction=direction), output).format
+        return "" if found is None else found.name
+
+    assert chosen("matmul", "loss.softmax") == chosen("add", "block.norm") == "binary32"
+    assert chosen("matmul", direction="backward") == "bfloat16"
+    assert chosen("matmul") == chosen("exp") == "binary16"
+    assert chosen("exp", output=1) == "binary32"
+    assert chosen("transpose") == chosen("positive") == chosen("mask", "loss") == ""
+
+
+def test_golden_mixed() -> None:
+    run = an.replay(_tape(), an.Policy.mixed("bfloat16"))
+    bf16, fp32 = rounded("bfloat16"), rounded("binary32")
+    from analysis.arithmetics.elementary import tanh
+
+    w = fp32(W)
+    y = bf16(tanh(bf16(_accumulated(bf16(X), bf16(w), fp32))))
+    loss = fp32(_sum64(fp32(_sum64(fp32(y * bf16(G)), 0)), 0))
+    g = fp32(1.0 * bf16(G))  # loss, backward: d(y g)/dy
+    slope = bf16(g - bf16(g * bf16(y * y)))
+    grad = bf16(_accumulated(bf16(X).T, slope, fp32))
+    assert np.array_equal(run.value("y"), y)
+    assert np.array_equal(run.value("loss"), loss)
+    assert np.array_equal(run.value("grad"), grad)
+
+
+def _sum64(x: np.ndarray, axis: int) -> np.ndarray:
+    return np.add.accumulate(x, axis=axis).take(-1, axis=axis)
+
+
+def test_golden_fp8_recipe() -> None:
+    run = an.replay(_tape(), an.Policy.named("fp8_recipe"))
+    bf16, fp32 = rounded("bfloat16"), rounded("binary32")
+    e4m3, e5m2 = rounded("e4m3fn", saturation="SatFinite"), rounded("e5m2", saturation="SatFinite")
+    from analysis.arithmetics.elementary import tanh
+
+    y = bf16(tanh(bf16(_accumulated(e4m3(bf16(X)), e4m3(fp32(W)), fp32))))
+    g = fp32(1.0 * bf16(G))
+    slope = bf16(g - bf16(g * bf16(y * y)))
+    # the activation is a forward value even where the backward pass transposes it: E4M3; the gradient: E5M2
+    grad = bf16(_accumulated(e4m3(bf16(X)).T, e5m2(slope), fp32))
+    assert np.array_equal(run.value("y"), y)
+    assert np.array_equal(run.value("grad"), grad)
+
+
+def test_golden_torch_amp() -> None:
+    run = an.replay(_tape(), an.Policy.named("torch_amp"))
+    fp16, fp32 = rounded("binary16"), rounded("binary32")
+    from analysis.arithmetics.elementary import tanh
+
+    y = fp16(tanh(fp16(_accumulated(fp16(X), fp16(fp32(W)), fp32))))
+    assert np.array_equal(run.value("y"), y)
+    assert np.array_equal(run.value("loss"), fp32(_sum64(fp32(_sum64(fp32(y * fp16(G)), 0)), 0)))
+
+
+def test_golden_accumulated_sums_of_mixed_policies() -> None:
+    builder = Builder("t")
+    builder.target("s", builder.leaf("input", X).sum(0))
+    run = an.replay(builder.build(), an.Policy.mixed("bfloat16", accumulate="e5m2"))
+    bf16, e5m2 = rounded("bfloat16"), rounded("e5m2")
+    assert np.array_equal(run.value("s"), bf16(_summed(bf16(X), e5m2)))
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical"),
+    [
+        ("bf16", "bfloat16"),
+        ("e4m3fn/SatFinite", "e4m3fn/SAT_FINITE"),
+        ("half/toward_zero", "binary16/TOWARD_ZERO"),
+        ("fp8_e5m2/sat/rz", "e5m2/TOWARD_ZERO/SAT_FINITE"),
+        ("mixed:fp16", "mixed:binary16"),
+        ("torch_amp", "torch_amp"),
+    ],
+)
+def test_names(name: str, canonical: str) -> None:
+    assert an.Policy.named(name).name == canonical
+
+
+@pytest.mark.parametrize("name", ["", "nonsense", "mixed:", "mixed:nonsense", "bf16/sideways", "bf16/"])
+def test_unknown_names_list_what_is_accepted(name: str) -> None:
+    with pytest.raises(UnsupportedError, match="accepted: torch_amp, fp8_recipe, mixed:FORMAT"):
+        an.Policy.named(name)
+
+
+def test_numerics_refuse_what_replays_cannot_do() -> None:
+    with pytest.raises(UnsupportedError, match="order='pairwise'"):
+        an.Numerics(order="pairwise")
+    with pytest.raises(UnsupportedError, match="p = 53 bits"):
+        an.Numerics(accumulate="binary64")
+    with pytest.raises(fe.FormatError, match="no format is named"):
+        an.Numerics(result="nothing")
+
+
+def test_integers_and_labels_are_never_rounded() -> None:
+    tape = an.nets.mlp(batch=4)
+    run = an.replay(tape, an.Policy.uniform("e2m1fn"))
+    assert np.array_equal(run.value(1), tape.data[1])
+    assert run.records[1] is None
