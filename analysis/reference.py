@@ -129,10 +129,10 @@ def _products(tape: Tape) -> int:
 
 
 def _first_difference(coarse: Run, fine: Run, bits: int) -> int | None:
-    # What is zero in exact arithmetic comes out as noise of the precision's size, of which no digit is stable:
-    # values that are below 2^(-bits/2) of the largest number on the tape in both runs count as equal.
+    # What is zero in exact arithmetic comes out as noise, of which no digit is stable, but which shrinks with the
+    # precision: a value within 40 bits of the finer run's resolution, relative to the tape's largest, is zero.
     largest = max((norm(value[0]) for value in fine.values if value[0].dtype.kind == "f"), default=0.0)
-    noise = largest * 2.0 ** (-bits // 2) if np.isfinite(largest) else 0.0
+    noise = largest * 2.0 ** (40 - 2 * bits) if np.isfinite(largest) else 0.0
     for index, (a, b) in enumerate(zip(coarse.values, fine.values)):
         if a[0].dtype.kind != "f":
             if not np.array_equal(a[0], b[0]):
@@ -148,4 +148,4 @@ def _close(a: Any, b: Any, a_tail: Any, b_tail: Any, noise: float) -> bool:
     if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
         return False
     difference, size = norm((a - b)[finite] + (a_tail - b_tail)[finite]), norm(b[finite])
-    return difference <= STABLE * size or (size <= noise and norm(a[finite]) <= noise)
+    return difference <= STABLE * size or size <= noise
