@@ -73,3 +73,9 @@ def test_one_word_for_the_significand():
     other = "manti" + "ssa"
     texts = (ROOT / name for name in tracked() if Path(name).suffix in {".py", ".md", ".cfg", ".toml", ".json"})
     assert [str(path) for path in texts if path.is_file() and other in path.read_text().lower()] == []
+
+
+def test_ci_script_is_sound_bash_that_stops_at_the_first_failure():
+    path = ROOT / ".ci" / "run"
+    assert subprocess.run(["bash", "-n", str(path)], capture_output=True).returncode == 0
+    assert "set -euo pipefail" in path.read_text()
