@@ -334,7 +334,7 @@ def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], a
     nonzero = np.abs(value)[value != 0]
     flags = np.zeros(value.shape, np.uint8) if record is None else record.flags
     zeros = (value == 0) & (true != 0)
-    new = zeros & (raw != 0)
+    new = (value == 0) & (raw != 0)
     condition, cancelled = _condition(node, exact, size)
     spec = get_op(node.op)
     swallowed = absorbed(node, [run.value(ref) for ref in node.inputs], value) if spec.adds else np.zeros(1, bool)
