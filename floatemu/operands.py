@@ -88,13 +88,12 @@ def exact_number(x: Any, bits: int) -> Exact:
 @lru_cache(maxsize=128)
 def dtype_format(dtype: np.dtype[Any]) -> Format | None:
     """Return the format of a floating dtype, numpy's or ml_dtypes'; None for any other dtype."""
-    name = dtype.name
-    if dtype.kind == "f":
-        return get_format(name) if name in ("float16", "float32", "float64") else None
-    if dtype.kind == "V" and dtype.names is None and dtype.type.__module__.startswith("ml_dtypes"):
+    if dtype.type in (np.float16, np.float32, np.float64):
+        return get_format(dtype.name)
+    if dtype.type.__module__.startswith("ml_dtypes"):
         try:
-            return get_format(name)
-        except FormatError:
+            return get_format(dtype.name)
+        except FormatError:  # its integers
             return None
     return None
 

@@ -128,7 +128,7 @@ def number_of_code(code: int, fmt: Format) -> Fraction | float:
         return float("-inf" if negative else "inf")
     significand, quantum = fmt.scaled(magnitude)
     if significand == 0:
-        return -0.0 if negative else Fraction(0)
+        return -0.0 if negative and fmt.negative_zero else Fraction(0)
     value = significand * Fraction(2) ** quantum
     return -value if negative else value
 

@@ -169,7 +169,7 @@ def _target(
         limit_neg=limit if fmt.signed else int(fmt.zero),
         zero_pos=result(Outcome.ZERO),
         zero_neg=result(Outcome.ZERO, negative=True),
-        null_pos=result(null),
+        null_pos=result(null, negative=not fmt.zero),  # without a zero, +0 too lies below the range
         null_neg=result(null, negative=True),
         over_pos=result(over[0]),
         over_neg=result(over[1], negative=True),

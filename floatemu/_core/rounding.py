@@ -25,6 +25,7 @@ SA, SB, SC = int(Rounding.STOCHASTIC_A), int(Rounding.STOCHASTIC_B), int(Roundin
 
 INEXACT, OVERFLOW, UNDERFLOW, FLUSHED, SATURATED, INVALID, DIVIDE_BY_ZERO, NAN_BORN = (1 << i for i in range(8))
 
+
 class Target(NamedTuple):
     """What a projection aims at, as integers of one word: where to cut, and what the special results are.
 
@@ -165,7 +166,7 @@ def tiny(
     the parity where p = 1 and nowhere else.
     """
     q = shift_right(w, sig, shift)
-    odd = w(w(w(q + target.power) + target.origin) & w(1))
+    odd = w(w(q + target.power) & w(1))
     q = w(q + w(away(w, sig, shift, depth, odd, negative, mode, random, n, ones)))
     return shift_right(w, q, target.precision) == w(0)
 
@@ -281,8 +282,8 @@ def project_scaled(
         out = target.over_neg if negative else target.over_pos
     if not flagged:
         return out, w(0)
-    below = e < target.emin
-    if below:
+    below = e < target.emin  # where there is no zero, all that is below 2^emin counts as tiny
+    if below & (target.origin == w(0)):
         rest, finer = jam(w, top, sig, w(graded - w(1)))
         below = tiny(w, rest, finer, finer, negative, target, mode, random, n, ones)
     return out, finite_flags(w, w(q << shift) != cut, below, q, r, negative, target)
@@ -312,7 +313,7 @@ def decode_code(w: Any, code: Any, layout: Any, bias: Any) -> Any:
         quantum = w(w(quantum + steps) - w(w(w(1) - layout.subnormals) * layout.trailing))
         sig = w(sig + one)
     if sig == w(0):
-        return sign
+        return w(sign * layout.negative_zero)
     length = w(0)
     while w(sig >> length) != w(0):
         length = w(length + w(1))
