@@ -257,18 +257,28 @@ def _percent(before: float, after: float) -> str:
     return f" ({change:+.2g} %)"
 
 
+def _end(run: ChainRun, beyond: float) -> str:
+    if beyond < 0 and not run.fmt.signed:
+        return "has no negative values"
+    return f"ends at {number(float(run.fmt.max), 6)}"
+
+
 def _cast_clause(run: ChainRun, loss: Loss) -> str:
     what = "start" if loss.node == _START else "multiplier"
     given, stored = numbers(loss.before, loss.after)
-    largest = number(float(run.fmt.max), 6)
+    end = _end(run, loss.before)
     match loss.cause:
         case "overflow":
-            return f"the cast of the {what} {given} overflows ({run.label} ends at {largest}) and gives {stored}"
+            return f"the cast of the {what} {given} overflows ({run.label} {end}) and gives {stored}"
         case "saturation":
-            return f"the cast of the {what} {given} saturates at {stored}, the largest value"
+            return f"the cast of the {what} {given} saturates at {stored} ({run.label} {end})"
         case "underflow":
-            least = number(float(run.fmt.min_positive), 6)
-            return f"the cast of the {what} {given} underflows to {stored} (least positive value {least})"
+            if loss.after == 0:
+                least = number(float(run.fmt.min_positive), 6)
+                return f"the cast of the {what} {given} underflows to 0 (least positive value {least})"
+            least = number(float(run.fmt.min_normal), 6)
+            change = _percent(loss.before, loss.after)
+            return f"the cast of the {what} {given} underflows (least normal value {least}) to {stored}{change}"
         case "nan":
             return f"the {what} {given} becomes NaN in the cast" if given != "NaN" else f"the {what} is NaN"
         case _:
@@ -281,10 +291,11 @@ def _step_clause(run: ChainRun, loss: Loss) -> str:
     limits = run.fmt
     match loss.cause:
         case "overflow":
-            largest = number(float(limits.max), 6)
-            return f"step {loss.step} overflows: {product} is beyond {largest} and gives {number(loss.after)}"
+            end = _end(run, loss.before)
+            return f"step {loss.step} overflows: {product} ({run.label} {end}) gives {number(loss.after)}"
         case "saturation":
-            return f"step {loss.step} saturates: {product} is beyond {number(float(limits.max), 6)}, which is kept"
+            end = _end(run, loss.before)
+            return f"step {loss.step} saturates: {product} ({run.label} {end}) gives {number(loss.after, 6)}"
         case "underflow":
             if loss.after == 0:
                 least = number(float(limits.min_positive), 6)

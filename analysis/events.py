@@ -45,10 +45,11 @@ class Event:
     first_index : tuple of int
         The first of them.
     needed : float or None
-        overflow, saturation: the largest magnitude that was needed. underflow: the smallest.
+        overflow, saturation: the largest magnitude that was needed; negative for values below the range of an
+        unsigned format. underflow: the smallest magnitude.
     limit : float or None
-        What the format offers: its largest finite value, or its smallest positive value (smallest normal value
-        where nothing was flushed to zero).
+        What the format offers: its largest (lowest) finite value, or its smallest positive value (smallest normal
+        value where nothing was flushed to zero).
     step : int or None
         The node's place in a sequence.
     result : str
@@ -136,15 +137,18 @@ def _rounding_events(
 ) -> Iterator[Event]:
     over, saturated = (flags & fe.Flag.OVERFLOW) != 0, (flags & fe.Flag.SATURATED) != 0
     magnitude, limit = np.abs(raw), float(fmt.max)
-    if (mask := over & ~saturated).any():
-        result = "nan" if np.isnan(value[mask]).any() else "inf" if np.isinf(value[mask]).any() else "max"
-        needed = float(magnitude[mask].max())
-        yield _event(node, "overflow", mask, None, needed=needed, limit=limit, result=result, operand=operand)
-    if saturated.any():
-        finite = np.isfinite(raw[saturated]).any()
-        producer = None if finite else health.sick
-        needed = float(magnitude[saturated].max())
-        yield _event(node, "saturation", saturated, producer, needed=needed, limit=limit, result="max", operand=operand)
+    # an unsigned format ends at its lowest value too: what lies below has another limit than what lies above
+    below = (raw < 0) & (not fmt.signed)
+    lowest = float(fmt.min)
+    for side, need, end in ((~below, magnitude, limit), (below, raw, lowest)):
+        if (mask := over & ~saturated & side).any():
+            result = "nan" if np.isnan(value[mask]).any() else "inf" if np.isinf(value[mask]).any() else "max"
+            needed = float(need[mask][np.abs(need[mask]).argmax()])
+            yield _event(node, "overflow", mask, None, needed=needed, limit=end, result=result, operand=operand)
+        if (mask := saturated & side).any():
+            producer = None if np.isfinite(raw[mask]).any() else health.sick
+            needed = float(need[mask][np.abs(need[mask]).argmax()])
+            yield _event(node, "saturation", mask, producer, needed=needed, limit=end, result="max", operand=operand)
     if (mask := ((flags & fe.Flag.NAN_BORN) != 0) & ~over).any():  # an infinity, in a format without infinities
         yield _event(node, "nan_born", mask, health.sick, result="nan", operand=operand)
     if (mask := (flags & fe.Flag.UNDERFLOW) != 0).any():

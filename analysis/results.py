@@ -120,7 +120,8 @@ class Analysis:
         if name != self.main and nodes and nodes[0].alone is not None:
             effect = alone(self.runs["emulated"], replay(self.tape, Float64()), name)
             nodes = compare_nodes(self.runs["emulated"], self.runs["exact"], effect)
-        return verdict(self.target(name), nodes, self.events, path, pinned, self.policy.name)
+        kind = self.reference.kind
+        return verdict(self.target(name), nodes, self.events, path, pinned, self.policy.name, kind)
 
     def to_json(self) -> dict[str, Any]:
         """Return the contract's run object: policy, target, pinned, verdict, events, nodes.

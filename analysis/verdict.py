@@ -100,12 +100,16 @@ def describe_event(event: Event, fmt: str) -> str:
     result = "NaN" if event.result == "nan" else event.result
     match event.kind:
         case "overflow":
+            if event.needed is not None and event.needed < 0:
+                return f"{where} fell below the range of {fmt} in {count} (needed {needed}, lowest {limit}): {result}"
             return f"{where} overflowed {fmt} in {count} (needed {needed}, largest {limit}) and gave {result}"
         case "saturation":
-            return f"{where} saturated in {count} (needed {needed}, largest {limit}){origin}"
+            end = "lowest" if event.needed is not None and event.needed < 0 else "largest"
+            return f"{where} saturated in {count} (needed {needed}, {end} {limit}){origin}"
         case "underflow":
             if event.flushed:
-                lost = f"flushed {event.flushed} of them to zero (smallest {needed}, least positive value {limit})"
+                some = "all" if event.flushed == event.count else str(event.flushed)
+                lost = f"flushed {some} of them to zero (smallest {needed}, least positive value {limit})"
             else:
                 lost = f"lost bits below the normal range (smallest {needed}, least normal value {limit})"
             return f"{where} underflowed in {count} and {lost}"
@@ -182,6 +186,7 @@ def verdict(
     path: set[int],
     pinned_error: float | None,
     fmt: str,
+    reference: str = "mpmath",
 ) -> str:
     """Return what a run lost of a target, and where.
 
@@ -196,6 +201,8 @@ def verdict(
         Relative error of the target with the exact run's decisions.
     fmt : str
         Name of the policy.
+    reference : str
+        What it was compared with; only "mpmath" shows that a result is exact.
 
     Returns
     -------
@@ -211,7 +218,8 @@ def verdict(
     %0 input (cast, backward) overflowed binary16 in 1 element (needed 100000, largest 65504) and gave inf.
     """
     if target.rel_error == 0:
-        sentences = [f"{target.name} is exact in {fmt}"]
+        equal = "is exact" if reference == "mpmath" else f"equals the {reference} reference to the last bit"
+        sentences = [f"{target.name} {equal} in {fmt}"]
     elif not math.isfinite(target.emulated):
         what = "inf" if math.isinf(target.emulated) else "NaN"
         sentences = [f"{target.name} is {what} in {fmt}, exactly {number(target.exact)}"]

@@ -172,3 +172,12 @@ def test_json_of_an_event_follows_the_contract() -> None:
     assert list(event.to_json())[: len(keys)] == keys
     assert event.fatal
     assert event.produced
+
+
+def test_below_the_range_of_an_unsigned_format() -> None:
+    (event,) = run(lambda b: leaf(b, -3.0, 1.0), "binary8p3uf").events
+    assert (event.kind, event.needed, event.limit, event.result) == ("overflow", -3.0, 0.0, "nan")
+    (event,) = run(lambda b: leaf(b, -3.0, 1.0), "binary8p3uf/SatFinite").events
+    assert (event.kind, event.needed, event.limit, event.result) == ("saturation", -3.0, 0.0, "max")
+    both = run(lambda b: leaf(b, -3.0, 1e300), "binary8p3ue").events
+    assert [(event.needed, event.limit) for event in both] == [(1e300, 2684354560.0), (-3.0, 0.0)]
