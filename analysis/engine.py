@@ -286,11 +286,18 @@ class _Emulation:
 def _wide_flags(exact: Exact, result: Array, value: Array, fmt: fe.Format) -> Array:
     # binary64 itself already rounded the result: recover the flags that this rounding would have raised. The
     # difference is looked at in the exact arithmetic, for it may lie below binary64's least number.
-    finite = np.isfinite(value) & np.isfinite(exact.lower(result)[0])
+    representable = np.isfinite(exact.lower(result)[0])
+    finite = np.isfinite(value) & representable
     rest = exact.sub(result, exact.lift(np.where(finite, value, 0.0)))
     inexact = finite & (exact.positive(rest) | exact.positive(exact.neg(rest)))
-    tiny = inexact & (np.abs(value) < float(fmt.min_normal))
+    # tiny after rounding: p bits and an unbounded exponent would still give less than 2^emin
+    least = exact.lift(np.full(value.shape, float(fmt.min_normal)))
+    bound = exact.sub(least, exact.mul(least, exact.lift(np.full(value.shape, 2.0 ** -(fmt.p + 1)))))
+    tiny = inexact & exact.positive(exact.sub(bound, result)) & exact.positive(exact.add(bound, result))
     flags = np.where(inexact, int(fe.Flag.INEXACT), 0) | np.where(tiny, int(fe.Flag.UNDERFLOW), 0)
+    # a sum whose exact value binary64 could hold, lost on the way there
+    flags |= np.where(np.isinf(value) & representable, int(fe.Flag.INEXACT | fe.Flag.OVERFLOW), 0)
+    flags |= np.where(np.isnan(value) & representable, int(fe.Flag.INVALID | fe.Flag.NAN_BORN), 0)
     return (flags | np.where(tiny & (value == 0), int(fe.Flag.FLUSHED), 0)).astype(np.uint8)
 
 

@@ -158,7 +158,7 @@ def _rounding_events(
             "underflow",
             mask,
             None,
-            needed=float(magnitude[mask].min()),
+            needed=float(magnitude[mask].min()) or None,  # 0: below binary64's own least number
             limit=float(fmt.min_positive if flushed else fmt.min_normal),
             result="zero" if flushed else "subnormal",
             flushed=flushed,

@@ -29,8 +29,6 @@ class Numerics:
     ----------
     operands : Format or str, optional
         Format that the operands are rounded to first; None uses them as they are.
-    gradients : Format or str, optional
-        The same for operands made in the backward pass; default ``operands``.
     accumulate : Format or str, optional
         Format of products and partial sums in sums and matrix products; None rounds the result alone.
     order : str
@@ -43,6 +41,8 @@ class Numerics:
         Place for a matrix unit.
     stream : int
         Added to the streams of stochastic rounding.
+    gradients : Format or str, optional
+        Format of operands that were made in the backward pass; default ``operands``.
 
     Raises
     ------
@@ -57,13 +57,13 @@ class Numerics:
     """
 
     operands: fe.Format | str | None = None
-    gradients: fe.Format | str | None = None
     accumulate: fe.Format | str | None = None
     order: str = "sequential"
     result: fe.Format | str | None = None
     projection: fe.Projection = field(default_factory=fe.Projection)
     unit: None = None
     stream: int = 0
+    gradients: fe.Format | str | None = None
 
     def __post_init__(self) -> None:
         if self.gradients is None:

@@ -21,6 +21,7 @@ START_BITS = 106
 MAX_BITS = 1696
 STABLE = 2.0**-64
 MAX_PRODUCTS = 3 * 10**8
+MAX_NUMBERS = 5 * 10**6
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def reference(tape: Tape, kind: str = "mpmath", bits: int = START_BITS) -> Refer
     Raises
     ------
     UnsupportedError
-        If the kind is unknown, if "mpmath" would take many minutes, or if the runs still disagree at 1696 bits; the
+        If the kind is unknown, if "mpmath" would take many minutes or gigabytes, or if the runs still disagree at 1696 bits; the
         message then names the node.
 
     Examples
@@ -104,6 +105,11 @@ def reference(tape: Tape, kind: str = "mpmath", bits: int = START_BITS) -> Refer
         raise UnsupportedError(
             f"{tape.name}: an mpmath reference of {products:.2g} multiplications in matrix products would take many "
             f"minutes; the limit is {MAX_PRODUCTS:.2g}; use reference='float64' or a smaller net or batch"
+        )
+    if (numbers := sum(output.size for node in tape.nodes for output in node.outputs)) > MAX_NUMBERS:
+        raise UnsupportedError(
+            f"{tape.name}: an mpmath reference would hold {numbers:.2g} numbers, some 250 bytes each; the limit is "
+            f"{MAX_NUMBERS:.2g}; use reference='float64' or a smaller net or batch"
         )
     coarse = replay(tape, Exact(bits))
     while True:
@@ -147,5 +153,8 @@ def _close(a: Any, b: Any, a_tail: Any, b_tail: Any, noise: float) -> bool:
     finite = np.isfinite(b)
     if not np.array_equal(a[~finite], b[~finite], equal_nan=True):
         return False
-    difference, size = norm((a - b)[finite] + (a_tail - b_tail)[finite]), norm(b[finite])
+    if not np.isfinite(a[finite]).all():
+        return False
+    difference = norm((a[finite] - b[finite]) + (a_tail[finite] - b_tail[finite]))
+    size = norm(b[finite])
     return difference <= STABLE * size or size <= noise

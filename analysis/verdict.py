@@ -94,7 +94,7 @@ def describe_event(event: Event, fmt: str) -> str:
     '%3 mul (step2, backward) overflowed binary16 in 1 element (needed 100000, largest 65504) and gave inf'
     """
     where, count = _place(event), plural(event.count, "element")
-    needed = "" if event.needed is None else number(event.needed, 6)
+    needed = "below binary64's range" if event.needed is None else number(event.needed, 6)
     limit = "" if event.limit is None else number(event.limit, 6)
     origin = "" if event.produced else f", fed by %{event.producer}"
     result = "NaN" if event.result == "nan" else event.result

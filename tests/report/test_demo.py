@@ -121,8 +121,18 @@ def _ieee_steps(run: ChainRun) -> list[tuple[int, str]]:
             if beyond and (abs(exact) > fmt.max + ulp / 2 or (odd and abs(exact) == fmt.max + ulp / 2)):
                 found.append((step, "saturation"))
             else:
-                found.append((step, "underflow" if abs(Fraction(value)) < fmt.min_normal else "rounding"))
+                found.append((step, "underflow" if _unbounded(exact, fmt.p) < fmt.min_normal else "rounding"))
     return found
+
+
+def _unbounded(exact: Fraction, p: int) -> Fraction:
+    # to nearest with p bits and no least exponent: what "tiny after rounding" is about
+    magnitude = abs(exact)
+    power = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
+    if magnitude < Fraction(2) ** power:
+        power -= 1
+    quantum = Fraction(2) ** (power - p + 1)
+    return round(magnitude / quantum) * quantum
 
 
 def _fraction(x: float) -> Fraction | None:

@@ -181,3 +181,11 @@ def test_below_the_range_of_an_unsigned_format() -> None:
     assert (event.kind, event.needed, event.limit, event.result) == ("saturation", -3.0, 0.0, "max")
     both = run(lambda b: leaf(b, -3.0, 1e300), "binary8p3ue").events
     assert [(event.needed, event.limit) for event in both] == [(1e300, 2684354560.0), (-3.0, 0.0)]
+
+
+def test_a_partial_sum_that_overflows_binary64_is_seen_though_the_sum_would_fit() -> None:
+    builder = Builder("t")
+    builder.target("y", builder.leaf("input", np.array([1e308, 1e308, -1e308])).sum(0))
+    found = an.replay(builder.build(), an.Policy.uniform("binary64"), local="mpmath")
+    assert found.value("y").item() == np.inf
+    assert summary(found) == [("overflow", "sum", 1, 1)]
