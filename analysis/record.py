@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import operator
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from analysis.arithmetics.base import Array
-from analysis.ops import Builder, Var, mean
+from analysis.ops import Builder, Var
 from analysis.tape import Tape
 from floatemu.errors import UnsupportedError
 
@@ -88,6 +89,9 @@ class TracedArray(NDArrayOperatorsMixin):
     def __getitem__(self, key: Any) -> TracedArray:
         return _getitem(self, key)
 
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise UnsupportedError("a traced array cannot be assigned to: a tape has no changing values; use np.where")
+
     def __array__(self, *args: Any, **kwargs: Any) -> Array:
         raise UnsupportedError(
             "a traced array cannot become a plain array while it is recorded; keep to numpy functions"
@@ -97,9 +101,9 @@ class TracedArray(NDArrayOperatorsMixin):
         """Record np.sum."""
         return _sum(self, axis, keepdims=keepdims)
 
-    def mean(self, axis: int | None = None) -> TracedArray:
+    def mean(self, axis: Any = None, keepdims: bool = False) -> TracedArray:
         """Record np.mean."""
-        return _mean(self, axis)
+        return _mean(self, axis, keepdims=keepdims)
 
     def max(self, axis: int | None = None, keepdims: bool = False) -> TracedArray:
         """Record np.max."""
@@ -136,7 +140,12 @@ class TracedArray(NDArrayOperatorsMixin):
             raise UnsupportedError(
                 f"{func.__module__}.{func.__name__} cannot be recorded; supported functions: {', '.join(known)}"
             )
-        return rule(*args, **kwargs)
+        try:
+            return rule(*args, **kwargs)
+        except UnsupportedError:
+            raise
+        except TypeError as error:  # an option that the rule does not know
+            raise UnsupportedError(f"{func.__module__}.{func.__name__} with these options: {error}") from None
 
 
 def _site() -> str:
@@ -269,17 +278,24 @@ def _sum(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     return TracedArray(var)
 
 
-def _mean(x: Any, axis: Any = None) -> TracedArray:
+def _mean(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
     var = _var(_builder(x), x)
-    axes = _axes(var, axis)
-    if len(axes) == 1:
-        return TracedArray(mean(var, axes[0]))
-    count = 1
-    for one in axes:
-        count *= var.shape[one]
+    count = math.prod(var.shape[one] for one in _axes(var, axis))
     if not count:
         raise UnsupportedError(f"np.mean of an array of shape {var.shape} has no value")
-    return TracedArray(_sum(x, axis).var / var.builder.constant(float(count)))
+    return TracedArray(_sum(x, axis, keepdims=keepdims).var / var.builder.constant(float(count)))
+
+
+def _min(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
+    return TracedArray(-_max(-x, axis, keepdims=keepdims).var)
+
+
+def _expand(x: Any, axis: int) -> TracedArray:
+    return _reshape(x, np.expand_dims(np.empty(x.shape, np.bool_), axis).shape)
+
+
+def _squeeze(x: Any, axis: Any = None) -> TracedArray:
+    return _reshape(x, np.squeeze(np.empty(x.shape, np.bool_), axis).shape)
 
 
 def _max(x: Any, axis: Any = None, keepdims: bool = False) -> TracedArray:
@@ -324,30 +340,38 @@ def _where(condition: Any, x: Any, y: Any) -> TracedArray:
 def _getitem(x: TracedArray, key: Any) -> TracedArray:
     builder = _builder(x)
     keys = list(key) if isinstance(key, tuple) else [key]
-    if Ellipsis in [one for one in keys if not isinstance(one, (np.ndarray, TracedArray))]:
+    given = sum(1 for one in keys if one is not None and one is not Ellipsis)
+    if any(one is Ellipsis for one in keys):
         at = next(i for i, one in enumerate(keys) if one is Ellipsis)
-        keys[at : at + 1] = [slice(None)] * (x.ndim - len(keys) + 1)
-    keys += [slice(None)] * (x.ndim - len(keys))
-    slices, dropped = [], []
-    for axis, one in enumerate(keys):
-        extent = x.shape[axis] if axis < x.ndim else 0
-        if isinstance(one, (int, np.integer)) and not isinstance(one, bool) and -extent <= one < extent:
-            dropped.append(axis)
+        keys[at : at + 1] = [slice(None)] * (x.ndim - given)
+    else:
+        keys += [slice(None)] * (x.ndim - given)
+    slices: list[tuple[int, int, int]] = []
+    shape: list[int] = []
+    for one in keys:
+        extent = x.shape[len(slices)] if len(slices) < x.ndim else 0
+        if one is None:
+            shape.append(1)
+        elif isinstance(one, (int, np.integer)) and not isinstance(one, bool) and -extent <= one < extent:
             slices.append((int(one) % extent, int(one) % extent + 1, 1))
-        elif isinstance(one, slice) and (one.step is None or one.step > 0):
+        elif isinstance(one, slice) and (one.step is None or one.step > 0) and len(slices) < x.ndim:
             slices.append(one.indices(extent))
+            shape.append(len(range(*slices[-1])))
         else:
-            raise UnsupportedError(
-                f"x[{key!r}] cannot be recorded; accepted: integers within range, slices forward, ..."
-            )
-    var = builder.apply("slice", x.var, slices=tuple(slices))
-    return TracedArray(var.reshape(tuple(n for axis, n in enumerate(var.shape) if axis not in dropped)))
+            accepted = "integers within range, slices forward, None, ..."
+            raise UnsupportedError(f"x[{key!r}] of shape {x.shape} cannot be recorded; accepted: {accepted}")
+    return TracedArray(builder.apply("slice", x.var, slices=tuple(slices)).reshape(tuple(shape)))
 
 
 _FUNCTIONS: dict[Any, Callable[..., TracedArray]] = {
     np.sum: _sum,
     np.mean: _mean,
     np.max: _max,
+    np.amax: _max,
+    np.min: _min,
+    np.amin: _min,
+    np.expand_dims: _expand,
+    np.squeeze: _squeeze,
     np.reshape: _reshape,
     np.transpose: _transpose,
     np.broadcast_to: _broadcast,

@@ -88,8 +88,8 @@ def reference(tape: Tape, kind: str = "mpmath", bits: int = START_BITS) -> Refer
     Raises
     ------
     UnsupportedError
-        If the kind is unknown, if "mpmath" would take many minutes or gigabytes, or if the runs still disagree at 1696 bits; the
-        message then names the node.
+        If the kind is unknown, if "mpmath" would take many minutes or gigabytes, or if the runs still disagree at
+        1696 bits; the message then names the node.
 
     Examples
     --------

@@ -157,7 +157,7 @@ def test_unreasonable_requests_for_a_reference_are_refused() -> None:
     builder = Builder("large")
     big = builder.leaf("input", np.zeros((700, 700)))
     builder.target("x", big @ big)
-    with pytest.raises(UnsupportedError, match="multiplications in matrix products.*use reference='float64'"):
+    with pytest.raises(UnsupportedError, match=r"multiplications in matrix products.*use reference='float64'"):
         reference(builder.build())
     builder = Builder("long")
     x = builder.leaf("input", np.zeros(10**6))
