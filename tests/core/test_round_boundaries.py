@@ -236,3 +236,41 @@ def test_arrays_of_ml_dtypes(dtype: type) -> None:
 def test_long_double_is_refused_rather_than_narrowed() -> None:
     with pytest.raises(fe.UnsupportedError, match="binary64 is the widest array source"):
         fe.round(np.ones(3, np.longdouble), "e4m3fn")
+
+
+LIMITS = {np.float16: (15, 11), ml_dtypes.bfloat16: (127, 8), np.float32: (127, 24), np.float64: (1023, 53)}
+"""Bias and precision of array dtypes."""
+
+
+@pytest.mark.parametrize("shift", [0, 1, -1])
+@pytest.mark.parametrize("dtype", LIMITS, ids=lambda dtype: dtype.__name__)
+def test_formats_without_subnormals_flush_those_of_the_source(dtype: type, shift: int) -> None:
+    """Where the format's least normal is the source's own, the source's subnormals lie in the gap below it."""
+    bias, p_source = LIMITS[dtype]
+    units = [0, 1, 2, 3, 2 ** (p_source - 3), 2 ** (p_source - 2) - 1, 2 ** (p_source - 2), 2 ** (p_source - 2) + 1]
+    units += [3 * 2 ** (p_source - 3), 2 ** (p_source - 1) - 1, 2 ** (p_source - 1), 2 ** (p_source - 1) + 1]
+    with np.errstate(under="ignore"):
+        x = np.array([unit * 2.0 ** (2 - bias - p_source) for unit in units]).astype(dtype)
+        x = np.concatenate([x, -x])
+        exact = x.astype(np.float64)
+    for p in (1, 3, p_source - 1):
+        for signed in (True, False):
+            k = 4 + p - (not signed)
+            fmt = fe.Format("f", k=k, p=p, bias=bias + shift, signed=signed, subnormals=False, infinities=False)
+            for draw in FEW:
+                values, flags = fe.round_with_flags(x, fmt, **oracles.call(draw))
+                codes = fe.encode(x, fmt, **oracles.call(draw))
+                by = fe.Projection(draw.rounding, Saturation.SAT_NONE, draw.n or None)
+                for position, number in enumerate(exact.tolist()):
+                    what = f"{number!r} to {fmt} {draw}"
+                    settle(number, fmt, draw, Saturation.SAT_NONE, values[position].astype(np.float64), flags[position])
+                    assert codes[position] == reference.project(number, fmt, by, draw.r), what
+
+
+@pytest.mark.parametrize("dtype", LIMITS, ids=lambda dtype: dtype.__name__)
+def test_a_dtype_holds_its_own_format_without_subnormals(dtype: type) -> None:
+    """Every finite value of the format is one of the dtype, so the result keeps it."""
+    bias, p = LIMITS[dtype]
+    ieee = 2 ** (p - 1) - 1
+    fmt = fe.Format("f", k=np.dtype(dtype).itemsize * 8, p=p, bias=bias, subnormals=False, high_nans=ieee)
+    assert fe.round(np.ones(3, dtype), fmt).dtype == np.dtype(dtype)

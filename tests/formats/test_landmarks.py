@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from fractions import Fraction
 
 import gfloat.formats
@@ -9,8 +10,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 from gfloat import Domain, Signedness
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import formats
 
 import floatemu as fe
+from floatemu import reference
 
 TWO = Fraction(2)
 
@@ -231,3 +236,30 @@ def test_holds_is_inclusion_of_value_sets(fmt: fe.Format) -> None:
         if other.k <= 8:
             theirs = {value for value in fe.values(other).tolist() if np.isfinite(value)}
             assert fmt.holds(other) == (theirs <= mine), f"{fmt.name} {other.name}"
+
+
+@given(formats(max_p=5, max_exponent_bits=3), formats(max_p=5, max_exponent_bits=3), st.integers(-2, 2))
+def test_holds_never_promises_too_much(mine: fe.Format, other: fe.Format, shift: int) -> None:
+    """A carrier that is said to hold a format holds each of its finite values."""
+    other = dataclasses.replace(other, bias=mine.bias + shift)
+    pairs = ((mine, other), (other, mine), (mine, mine))
+    for holder, held in pairs:
+        values = [{v.value for v in finite(fmt)} for fmt in (holder, held)]
+        if holder.holds(held):
+            assert values[1] <= values[0], f"{holder!r} does not hold {held!r}: {sorted(values[1] - values[0])}"
+    assert mine.holds(mine)
+
+
+def finite(fmt: fe.Format) -> list[reference.Datum]:
+    decoded = [reference.decode(code, fmt) for code in range(2**fmt.k)]
+    return [datum for datum in decoded if datum.kind == "finite"]
+
+
+def test_holds_counts_the_quantum_of_the_least_normal() -> None:
+    """Without subnormals the finest quantum is that of the lowest binade, p - 1 bits below 2^emin."""
+    low = fe.Format("low", k=43, p=43, bias=1034, signed=False, subnormals=False, infinities=False)
+    assert low.max == (2 - TWO**-42) * TWO**-1033
+    assert not fe.FORMATS["binary64"].holds(low)
+    assert fe.FORMATS["binary64"].holds(dataclasses.replace(low, bias=1032))
+    assert isinstance(fe.round(1.0, low), Fraction)
+    assert fe.round(1.0, low) == low.max
