@@ -66,8 +66,12 @@ def formats(draw: st.DrawFn, max_p: int = 53, max_exponent_bits: int = 15, in_bi
         lowest, highest = 2**width - 1 - 1023, 1074 - p
     else:
         lowest, highest = -(2**15), 2**15
+    # Biases that put the least normal or the largest value where an array dtype ends.
+    ends = [end + off for end in (15, 127, 1023) for off in (-1, 0, 1, p - 1, p)]
+    ends += [2**width - 1 - end + off for end in (15, 127, 1023) for off in (-1, 0, 1)]
     bias = draw(
         st.one_of(
+            st.sampled_from([min(max(end, lowest), highest) for end in ends]),
             st.just(min(max(centre, lowest), highest)),
             st.integers(max(lowest, -40), min(highest, 40)) if lowest <= 40 else st.just(lowest),
             st.integers(lowest, highest),
