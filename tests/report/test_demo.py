@@ -162,6 +162,7 @@ def test_losses_agree_with_an_oracle_over_fractions(
         return  # no NaN and no infinity to speak of
     run = chain(start, multiplier, steps, *case)
     assert [(loss.step, loss.cause) for loss in run.losses] == _ieee_steps(run)
+    assert run.rounded == sum(step > 0 and cause in ("rounding", "underflow") for step, cause in _ieee_steps(run))
     _check_sentence(run)
 
 

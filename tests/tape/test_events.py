@@ -189,3 +189,41 @@ def test_a_partial_sum_that_overflows_binary64_is_seen_though_the_sum_would_fit(
     found = an.replay(builder.build(), an.Policy.uniform("binary64"), local="mpmath")
     assert found.value("y").item() == np.inf
     assert summary(found) == [("overflow", "sum", 1, 1)]
+
+
+def test_the_earliest_of_several_producers_is_named() -> None:
+    def program(b: Builder) -> Var:
+        x = leaf(b, 300.0, 200.0)
+        first = x * x  # node 1: 90000 overflows, 40000 does not
+        second = first + first  # node 2: inherits one infinity, makes another
+        return second - second
+
+    assert summary(run(program, "binary16")) == [
+        ("overflow", "mul", 1, 1),
+        ("overflow", "add", 2, 2),
+        ("nan_born", "sub", 3, 1),
+    ]
+
+
+def test_an_infinity_that_was_selected_away_is_not_blamed_for_a_later_one() -> None:
+    def program(b: Builder) -> Var:
+        x, keep = leaf(b, 300.0, 2.0), b.leaf("input", np.array([False, True]))
+        healthy = b.apply("mask", x * x, keep)  # nodes 2 and 3: the overflow is masked away
+        again = healthy * leaf(b, 1.0, 60000.0)  # node 5: another one
+        return again - again
+
+    assert [(event.kind, event.node, event.producer) for event in run(program, "binary16").events] == [
+        ("overflow", 2, 2),
+        ("overflow", 5, 5),
+        ("nan_born", 6, 5),
+    ]
+
+
+def test_a_saturated_infinity_names_the_node_that_made_it() -> None:
+    def program(b: Builder) -> Var:
+        return b.leaf("input", np.array([[1e39]])) @ b.leaf("parameter", np.array([[1.0]]))
+
+    cast, operand = run(program, "fp8_recipe").events
+    assert (cast.kind, cast.node, cast.result) == ("overflow", 0, "inf")
+    assert (operand.kind, operand.node, operand.operand, operand.producer) == ("saturation", 2, 0, 0)
+    assert not operand.produced
