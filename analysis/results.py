@@ -343,6 +343,7 @@ def run_trace(
         "reference": plain(exact.to_json()),
         "min_bits": plain(min_bits),
         "runs": runs,
+        "out": None if out is None else str(out),
         "files": files,
         "notes": notes,
     }

@@ -13,6 +13,18 @@ from rich.text import Text
 __all__ = ["print_demo", "print_trace"]
 
 WORST = 6
+WIDE = 130  # characters a terminal must have for the full table of nodes
+_COLUMNS = (
+    # heading, key, and whether narrow terminals show it too
+    ("alone", "alone", True),
+    ("local", "local_error", True),
+    ("inherited", "inherited_error", False),
+    ("error", "error", True),
+    ("ulp", "ulp_max", False),
+    ("condition", "condition", False),
+    ("amax", "amax", False),
+    ("zeros", "zeros_new", True),
+)
 
 
 def _number(value: Any, digits: int = 4) -> str:
@@ -161,7 +173,8 @@ def print_trace(result: Mapping[str, Any], console: Console) -> None:
     net, reference = result["net"], result["reference"]
     checked = ", the same at half the precision" if reference.get("stable_under_doubling") else ""
     console.print(Text(f"{net['name']}: reference {reference['kind']} at {reference['bits']} bits{checked}"))
-    right = ("alone", "local", "inherited", "error", "ulp", "condition", "amax", "zeros", "lost range")
+    columns = [column for column in _COLUMNS if column[2] or console.width >= WIDE]
+    right = (*(heading for heading, _, _ in columns), "lost range")
     for run in result["runs"]:
         _heading(console, f"{run['policy']}: {run['target']['name']}")
         console.print(Text(run["verdict"]))
@@ -174,10 +187,7 @@ def print_trace(result: Mapping[str, Any], console: Console) -> None:
             table.add_row(
                 Text(f"%{node['id']} {node['op']} ({node['path']}, {node['direction']})"),
                 Text(node["format"]),
-                *(_number(node[key], 2) for key in ("alone", "local_error", "inherited_error", "error", "ulp_max")),
-                _number(node["condition"], 2),
-                _number(node["amax"], 2),
-                str(node["zeros_new"]),
+                *(_number(node[key], 2) for _, key, _ in columns),
                 str(node["overflowed"] + node["saturated"]),
             )
         console.print(table)
@@ -189,4 +199,4 @@ def print_trace(result: Mapping[str, Any], console: Console) -> None:
         console.print(Text(note, style="yellow"))
     if result["files"]:
         console.print()
-        console.print(Text(f"files: {', '.join(result['files'])}"))
+        console.print(Text(f"files in {result['out']}: {', '.join(result['files'])}"))

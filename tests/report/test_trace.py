@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 import sys
 from importlib import resources
 from pathlib import Path
@@ -190,6 +191,17 @@ def test_the_page_shows_verdict_and_worst_nodes(trace: dict[str, Any]) -> None:
         assert run["verdict"] in text
         worst = max(run["nodes"], key=lambda node: node["alone"] or 0.0)
         assert f"%{worst['id']} {worst['op']} ({worst['path']}, {worst['direction']})" in text
+
+
+@pytest.mark.parametrize("width", [80, 110, 140])
+def test_the_table_fits_the_terminal(trace: dict[str, Any], width: int) -> None:
+    page = Console(file=io.StringIO(), width=width)
+    print_trace(trace, page)
+    lines = page.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= width
+    nodes = [line for line in lines if re.match(r"%\d+ \w+ \(\w", line)]
+    assert len(nodes) == 6 * len(trace["runs"])  # each on one line
+    assert ("condition" in page.file.getvalue()) == (width >= 130)  # type: ignore[attr-defined]
 
 
 def test_names_with_markup_are_printed_as_they_are(trace: dict[str, Any]) -> None:

@@ -225,6 +225,16 @@ def test_local_error_below_the_least_binary64_number_is_still_underflow() -> Non
     assert [(event.kind, event.result) for event in run.events] == [("underflow", "subnormal")]
 
 
+def test_binary64_is_tiny_after_rounding_not_before() -> None:
+    # (1 + e)(1 - e) 2^-1022 = (1 - 2^-104) 2^-1022 lies below the least normal number, but rounds to it with 53 bits
+    # and an unbounded exponent too: inexact, not underflow
+    tape = an.nets.chain(float.fromhex("0x1.0000000000001p-1022"), 1 - 2.0**-52, 1)
+    run = an.replay(tape, an.Policy.uniform("binary64"), local="mpmath")
+    assert run.value("result").item() == 2.0**-1022
+    assert int(run.records[2].flags) == fe.Flag.INEXACT  # type: ignore[union-attr]
+    assert run.events == ()
+
+
 def test_perturbing_a_node_equals_running_with_the_other_value() -> None:
     tape = an.nets.mlp((64, 5, 10), "tanh", batch=4)
     base = an.replay(tape, an.Float64())
