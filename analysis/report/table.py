@@ -13,6 +13,7 @@ from rich.text import Text
 __all__ = ["print_demo", "print_trace"]
 
 WORST = 6
+MEDIUM = 100  # characters a terminal must have for bits, stored starts and the formats of nodes
 WIDE = 130  # characters a terminal must have for the full table of nodes
 _COLUMNS = (
     # heading, key, and whether narrow terminals show it too
@@ -51,24 +52,25 @@ def _heading(console: Console, text: str) -> None:
 
 
 def _chain(console: Console, runs: Sequence[Mapping[str, Any]], sentences: bool) -> None:
-    right = ("stored start", "result", "rounded")
-    table = _grid("format", "stored start", "result", "bits", "first loss", "rounded", right=right)
+    medium = console.width >= MEDIUM
+    columns = ("format", "stored start", "result", "bits", "first loss", "rounded")
+    shown = [column for column in columns if medium or column not in ("stored start", "bits")]
+    table = _grid(*shown, right=("stored start", "result", "rounded"))
     for run in runs:
         loss = run["first_loss"]
         where = "none"
         if loss["step"] is not None:
             where = f"{loss['cause']}, {'cast' if loss['step'] == 0 else 'step ' + str(loss['step'])}"
-        steps = len(run["values"]) - 1
-        result = _number(run["result"], 17)
-        # str, never markup: names come from the user
-        table.add_row(
-            Text(run["label"]),
-            _number(run["values"][0], 7),
-            Text(result, style="" if run["is_exact"] else "red"),
-            run["bits"],
-            where,
-            f"{run['rounded_multiplications']} of {steps}",
-        )
+        # Text, never markup: names come from the user
+        cells = {
+            "format": Text(run["label"]),
+            "stored start": Text(_number(run["values"][0], 7)),
+            "result": Text(_number(run["result"], 17), style="" if run["is_exact"] else "red"),
+            "bits": Text(run["bits"]),
+            "first loss": Text(where),
+            "rounded": Text(f"{run['rounded_multiplications']} of {len(run['values']) - 1}"),
+        }
+        table.add_row(*(cells[column] for column in shown))
     console.print(table)
     if sentences:
         console.print()
@@ -174,7 +176,8 @@ def print_trace(result: Mapping[str, Any], console: Console) -> None:
     checked = ", the same at half the precision" if reference.get("stable_under_doubling") else ""
     console.print(Text(f"{net['name']}: reference {reference['kind']} at {reference['bits']} bits{checked}"))
     columns = [column for column in _COLUMNS if column[2] or console.width >= WIDE]
-    right = (*(heading for heading, _, _ in columns), "lost range")
+    right = (*(heading for heading, _, _ in columns), "beyond")
+    middle = ("format",) if console.width >= MEDIUM else ()
     for run in result["runs"]:
         _heading(console, f"{run['policy']}: {run['target']['name']}")
         console.print(Text(run["verdict"]))
@@ -182,17 +185,18 @@ def print_trace(result: Mapping[str, Any], console: Console) -> None:
         if not worst:
             continue
         console.print()
-        table = _grid("worst nodes", "format", *right, right=right)
+        table = _grid("worst nodes", *middle, *right, right=right)
         for node in worst:
             table.add_row(
                 Text(f"%{node['id']} {node['op']} ({node['path']}, {node['direction']})"),
-                Text(node["format"]),
+                *(Text(node["format"]) for _ in middle),
                 *(_number(node[key], 2) for _, key, _ in columns),
                 str(node["overflowed"] + node["saturated"]),
             )
         console.print(table)
         caption = (
-            "errors relative to the exact value's norm; alone: change of the target if only this node's error is made"
+            "errors relative to exact norms; alone: change of the target if only this node's error is made; "
+            "zeros: flushed here; beyond: overflowed or saturated here"
         )
         console.print(Text(caption, style="dim"))
     for note in result.get("notes", ()):
