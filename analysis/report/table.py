@@ -122,22 +122,23 @@ def _network(console: Console, mlp: Mapping[str, Any]) -> None:
     kind, bits = mlp["reference"]["kind"], mlp["reference"]["bits"]
     console.print(Text(f"{mlp['nodes']} operations, forward and backward; reference: {kind} at {bits} bits"))
     console.print()
-    right = ("rel. error", "bits kept", "norm ratio", "zeros", "pinned")
-    table = _grid("format", "rel. error", "bits kept", "norm ratio", "zeros", "pinned", "most harm by", right=right)
+    columns = ("format", "rel. error", "bits kept", "norm ratio", "zeros", "pinned", "most harm by")
+    narrow = ("format", "rel. error", "pinned", "most harm by")
+    shown = columns if console.width >= MEDIUM else narrow
+    table = _grid(*shown, right=columns[1:-1])
     for run in mlp["runs"]:
-        worst = run["worst"]
+        worst, bits_kept, zeros = run["worst"], run["bits"], run["zero_fraction"]
         by = "-" if worst is None else f"%{worst['node']} {worst['op']} ({worst['path']}, {worst['direction']})"
-        bits_kept = run["bits"] if isinstance(run["bits"], str) else f"{run['bits']:.1f}"
-        zeros = run["zero_fraction"]
-        table.add_row(
-            Text(run["label"]),
-            _number(run["rel_error"], 3),
-            bits_kept,
-            _number(run["norm_ratio"], 4),
-            zeros if isinstance(zeros, str) else f"{100 * zeros:.1f} %",
-            _number(run["pinned_rel_error"], 3),
-            Text(by),
-        )
+        cells = {
+            "format": run["label"],
+            "rel. error": _number(run["rel_error"], 3),
+            "bits kept": bits_kept if isinstance(bits_kept, str) else f"{bits_kept:.1f}",
+            "norm ratio": _number(run["norm_ratio"], 4),
+            "zeros": zeros if isinstance(zeros, str) else f"{100 * zeros:.1f} %",
+            "pinned": _number(run["pinned_rel_error"], 3),
+            "most harm by": by,
+        }
+        table.add_row(*(Text(cells[column]) for column in shown))
     console.print(table)
     zeros = f"zeros: the exact gradient has {100 * mlp['exact_zero_fraction']:.1f} %"
     pinned = "pinned: relative error when every comparison falls as in the exact run"
