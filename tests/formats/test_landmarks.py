@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from gfloat import Domain, Signedness
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import formats
 
@@ -239,6 +239,11 @@ def test_holds_is_inclusion_of_value_sets(fmt: fe.Format) -> None:
 
 
 @given(formats(max_p=5, max_exponent_bits=3), formats(max_p=5, max_exponent_bits=3), st.integers(-2, 2))
+@example(
+    fe.Format("full", k=4, p=3, infinities=False),
+    fe.Format("flushing", k=4, p=3, subnormals=False, infinities=False),
+    2,
+)
 def test_holds_never_promises_too_much(mine: fe.Format, other: fe.Format, shift: int) -> None:
     """A carrier that is said to hold a format holds each of its finite values."""
     other = dataclasses.replace(other, bias=mine.bias + shift)
