@@ -7,6 +7,12 @@ Examples
 [0.0999755859375, inf]
 """
 
+from floatemu.arithmetic import add as add
+from floatemu.arithmetic import div as div
+from floatemu.arithmetic import fma as fma
+from floatemu.arithmetic import mul as mul
+from floatemu.arithmetic import sqrt as sqrt
+from floatemu.arithmetic import sub as sub
 from floatemu.codec import decode as decode
 from floatemu.codec import encode as encode
 from floatemu.codec import values as values
@@ -48,15 +54,21 @@ __all__ = [
     "Rounding",
     "Saturation",
     "UnsupportedError",
+    "add",
     "decode",
+    "div",
     "encode",
     "finfo",
+    "fma",
     "get_format",
     "isrepresentable",
+    "mul",
     "nextafter",
     "p3109",
     "round_with_flags",
     "rounder",
+    "sqrt",
+    "sub",
     "ulp",
     "values",
 ]

@@ -299,7 +299,11 @@ class Format:
         """
         if other.signed and not self.signed:
             return False
-        return self.p >= other.p and self.qmin <= other.qmin and self.max >= other.max and (self.zero or not other.zero)
+        if self.subnormals:
+            fine = self.qmin <= other.emin - other.trailing_bits
+        else:
+            fine = self.min_normal <= other.min_positive
+        return self.p >= other.p and fine and self.max >= other.max and (self.zero or not other.zero)
 
     def describe(self) -> str:
         """Return one line of the format's numbers.

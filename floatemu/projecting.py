@@ -22,9 +22,9 @@ from floatemu.target import carried_by, carrier_target, check_nan_policy, intege
 BLOCK = 8192
 """Elements handled at a time where a source has to be converted: 64 KiB of binary64."""
 
-_NO_RANDOM = np.empty(0, np.uint32)
-_NO_RANDOM.flags.writeable = False
-_NO_FLAGS = np.empty(0, np.uint8)
+NO_RANDOM = np.empty(0, np.uint32)
+NO_RANDOM.flags.writeable = False
+NO_FLAGS = np.empty(0, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,9 @@ def project_number(x: Any, request: Request, index: int = 0) -> tuple[int, int]:
             r = int(random_integers(request.random, (), request.bits))
     sig = sig if number.significand else 0
     n = request.bits
-    code, flags = core.project_scaled(int, top, sig, top + quantum, number.negative, target, mode, r, n, 2**n - 1, True)
+    code, flags = core.project_scaled(
+        int, top, sig, 0, top + quantum, number.negative, target, mode, r, n, 2**n - 1, True
+    )
     return int(code), int(flags)
 
 
@@ -247,9 +249,9 @@ def _carrier_block(
     loop(
         _readonly(x.view(word)),
         out if coded else out.view(word),
-        _NO_FLAGS if flags is None else flags,
+        NO_FLAGS if flags is None else flags,
         target,
-        _NO_RANDOM if random is None else _readonly(random),
+        NO_RANDOM if random is None else _readonly(random),
         type(target.drop)(request.bits),
         np.uint64(request.state),
         np.uint64(first),
@@ -270,7 +272,7 @@ def _scaled_block(x: Any, out: Any, flags: Any, random: Any, request: Request, c
         marks,
         target,
         int(request.projection.rounding),
-        _NO_RANDOM if random is None else _readonly(random),
+        NO_RANDOM if random is None else _readonly(random),
         np.uint64(request.bits),
         np.uint64(request.state),
         np.uint64(first),

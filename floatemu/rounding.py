@@ -13,9 +13,10 @@ from floatemu._core import kernels
 from floatemu._core import rounding as core
 from floatemu.format import Format
 from floatemu.formats import get_format
-from floatemu.operands import as_array, can_store, dtype_format, is_number, refuse_out
+from floatemu.operands import as_array, is_number
 from floatemu.projecting import Request, number_of_code, project_array, project_number
 from floatemu.projection import Rounding, Saturation
+from floatemu.results import check_out, result_dtype
 from floatemu.target import carried_by, carrier_target, layout, scaled_target, smallest_float
 
 NEAREST_TIES_TO_EVEN = Rounding.NEAREST_TIES_TO_EVEN
@@ -39,34 +40,6 @@ class Flag(enum.IntFlag):
     NAN_BORN = core.NAN_BORN
 
 
-def _result_dtype(source: np.dtype[Any] | None, fmt: Format, dtype: Any, out: Any) -> np.dtype[Any]:
-    if out is not None:
-        refuse_out(out.dtype, fmt, "out")
-        chosen: np.dtype[Any] = out.dtype
-        return chosen
-    if dtype is not None:
-        asked: np.dtype[Any] = np.dtype(dtype)
-        refuse_out(asked, fmt, "dtype")
-        return asked
-    if source is not None and can_store(source, fmt):
-        return source.newbyteorder("=")
-    if source is None or dtype_format(source) is None:
-        smallest_float(fmt)  # refuses what binary64 cannot hold
-        return np.dtype(np.float64)
-    return smallest_float(fmt)
-
-
-def _check_out(out: Any, shape: tuple[int, ...]) -> None:
-    from floatemu.errors import UnsupportedError
-
-    if not isinstance(out, np.ndarray):
-        raise UnsupportedError(f"out is {type(out).__name__}; it must be a numpy array")
-    if out.shape != shape:
-        raise UnsupportedError(f"out has shape {out.shape}, but x has shape {shape}; make them equal")
-    if not out.flags.writeable:
-        raise UnsupportedError("out is read-only; give a writable array")
-
-
 def _fits_binary64(fmt: Format) -> bool:
     return get_format("binary64").holds(fmt)
 
@@ -79,13 +52,13 @@ def _round(x: Any, request: Request, dtype: Any, out: Any, flagged: bool) -> tup
         code, flag = project_number(x, request)
         value: Any = number_of_code(code, fmt)
         if not beyond or dtype is not None:
-            value = _result_dtype(None, fmt, dtype, None).type(float(value))
+            value = result_dtype((), fmt, dtype, None).type(float(value))
         return value, np.uint8(flag)
     array = np.asarray(x, object) if single else as_array(x)
     result = out
     if out is not None:
-        _check_out(out, array.shape)
-    kind = _result_dtype(None if array.dtype == object else array.dtype, fmt, dtype, out)
+        check_out(out, array.shape)
+    kind = result_dtype((array.dtype,), fmt, dtype, out)
     if out is None:
         result = np.empty(array.shape, kind)
     flags = np.empty(array.shape, np.uint8) if flagged else None

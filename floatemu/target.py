@@ -240,7 +240,9 @@ def layout(fmt: Format) -> core.Layout:
 def carried_by(fmt: Format, carrier: str) -> bool:
     """Whether ``project_carrier`` serves this format in this carrier (else ``project_scaled`` does)."""
     binary = carrier_format(carrier)
-    return fmt.zero and binary.holds(fmt) and fmt.emin >= binary.emin
+    # A carrier's subnormals have the exponent of its least normal: what flushes there must begin above.
+    flushes = not fmt.subnormals and fmt.p > 1
+    return fmt.zero and binary.holds(fmt) and fmt.emin >= binary.emin + flushes
 
 
 def smallest_float(fmt: Format) -> np.dtype[Any]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import re
 import types as pytypes
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from numba.core import config
 from numba.core.caching import FunctionCache
 from numba.extending import intrinsic, overload, register_jitable
 
+from floatemu._core import exact as _exact
 from floatemu._core import random as _random
 from floatemu._core import rounding as _rounding
 from floatemu._core.random import draw, word_at
@@ -52,8 +53,46 @@ def _shift_right(w: Any, x: Any, n: Any) -> Any:
     return implementation
 
 
-for _function in (*_rounding.TEXT, *_random.TEXT):
-    register_jitable(_function)
+def register(functions: Iterable[Callable[..., Any]]) -> None:
+    """Let compiled code call these functions of the core's text as they stand."""
+    for function in functions:
+        register_jitable(function)
+
+
+register((*_rounding.TEXT, *_random.TEXT))
+
+
+@overload(_exact.bits_of)
+def _bits_of(x: Any) -> Any:
+    def implementation(x: Any) -> Any:
+        return np.float64(x).view(np.uint64)
+
+    return implementation
+
+
+@overload(_exact.float_of)
+def _float_of(bits: Any) -> Any:
+    def implementation(bits: Any) -> Any:
+        return np.uint64(bits).view(np.float64)
+
+    return implementation
+
+
+@intrinsic
+def _fused(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return types.float64(types.float64, types.float64, types.float64), generate
+
+
+@overload(_exact.fma64)
+def _fma64(a: Any, b: Any, c: Any) -> Any:
+    def implementation(a: Any, b: Any, c: Any) -> Any:
+        return _fused(a, b, c)  # type: ignore[call-arg]
+
+    return implementation
+
 
 TILE_BYTES, AHEAD_BYTES, LINE = 512, 2048, 64
 """Bytes of source in a tile, between a prefetch and its use, and in a cache line."""
@@ -132,7 +171,7 @@ def compiled(function: Callable[..., Any], label: str) -> Callable[..., Any]:
     -------
     callable
     """
-    dispatcher: Callable[..., Any] = _njit(nogil=True)(named(function, label))
+    dispatcher: Callable[..., Any] = _njit(nogil=True, error_model="numpy")(named(function, label))
     if JIT_DISABLED:
         return dispatcher  # the plain function
     _DISPATCHERS[label] = dispatcher
@@ -183,7 +222,7 @@ SCALED_BIAS = 2**17
 """Bias of the exponents handed to ``project_scaled``: more than any format's or binary64's exponent."""
 
 # The generator multiplies modulo 2^64: numpy's scalars, used where the JIT is off, would warn of it.
-_GENERATOR_WORD = int if JIT_DISABLED else np.uint64
+GENERATOR_WORD = int if JIT_DISABLED else np.uint64
 
 CARRIERS = pytypes.MappingProxyType({"float32": (np.uint32, 23), "float64": (np.uint64, 52)})
 """Word and trailing significand bits of each carrier."""
@@ -213,7 +252,7 @@ def carrier_loop(carrier: str, mode: int, coded: bool, flagged: bool) -> Callabl
     """
     word, t = CARRIERS[carrier]
     stochastic = mode >= SA
-    w32, g = np.uint32, _GENERATOR_WORD
+    w32, g = np.uint32, GENERATOR_WORD
     tile_size, ahead = TILE_BYTES // np.dtype(carrier).itemsize, AHEAD_BYTES // np.dtype(carrier).itemsize
 
     def tile(source: Any, result: Any, flags: Any, target: Any, random: Any, n: Any, ones: Any) -> Any:
@@ -265,7 +304,7 @@ def scaled_loop() -> Callable[..., Any]:
         ``loop(magnitudes, negatives, exponents, codes, flags, target, mode, random, n, state, first)``:
         uint64 magnitudes m, booleans, int64 exponents q (value m * 2^q, biased by ``SCALED_BIAS``).
     """
-    w, g = np.uint64, _GENERATOR_WORD
+    w, g = np.uint64, GENERATOR_WORD
 
     def loop(
         magnitudes: Any,
@@ -291,7 +330,7 @@ def scaled_loop() -> Callable[..., Any]:
             r = w(0)
             if mode >= SA:
                 r = w(random[i]) if random.size > 0 else w(draw(g, g(state), g(g(first) + g(i)), g(n)))
-            out, flag = project_scaled(w, 63, sig, e, negatives[i], target, mode, r, n, ones, True)
+            out, flag = project_scaled(w, 63, sig, w(0), e, negatives[i], target, mode, r, n, ones, True)
             codes[i] = out
             flags[i] = flag
 
@@ -326,7 +365,7 @@ def scalar_projection(target: Any, layout: Any, mode: int, n: int, state: int, c
     -------
     callable
     """
-    w, g = np.uint64, _GENERATOR_WORD
+    w, g = np.uint64, GENERATOR_WORD
     bits_n, ones, generator = np.uint64(n), np.uint64(2**n - 1), np.uint64(state)
     infinity = np.uint64(0x7FF0000000000000)
 
@@ -354,7 +393,7 @@ def scalar_projection(target: Any, layout: Any, mode: int, n: int, state: int, c
             while (sig != w(0)) and (w(sig >> w(63)) == w(0)):
                 sig = w(sig << w(1))
                 e = w(e - w(1))
-            code, _ = project_scaled(w, 63, sig, e, negative, target, mode, r, bits_n, ones, False)
+            code, _ = project_scaled(w, 63, sig, w(0), e, negative, target, mode, r, bits_n, ones, False)
         return w(decode_code(w, w(code), layout, SCALED_BIAS)).view(np.float64)
 
     constants = (*map(int, target), *map(int, layout), mode, n, state, carried)

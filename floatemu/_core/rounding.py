@@ -156,16 +156,41 @@ def jam(w: Any, top: Any, sig: Any, shift: Any) -> Any:
     return w(kept | w(w(kept << over) != sig)), w(min(shift, w(top)))
 
 
+def fold(w: Any, sig: Any, low: Any, shift: Any) -> Any:
+    """Bring a second word ``low`` of a significand into what is cut: (significand, shift) for :func:`away`.
+
+    Where more than 40 bits are cut a sticky bit says enough; else the discarded fraction is written with
+    its 62 leading bits, the last one sticky, in a word of its own.
+    """
+    if low == w(0):
+        return sig, shift
+    if shift > w(40):
+        return w(sig | w(1)), shift
+    rest = w(sig & w(w(w(1) << shift) - w(1)))
+    below = w(low >> w(shift + w(2)))
+    sticky = w(w(below << w(shift + w(2))) != low)
+    return w(w(w(rest << w(w(62) - shift)) | below) | sticky), w(62)
+
+
 def tiny(
-    w: Any, sig: Any, shift: Any, depth: Any, negative: Any, target: Any, mode: Any, random: Any, n: Any, ones: Any
+    w: Any,
+    q: Any,
+    sig: Any,
+    shift: Any,
+    depth: Any,
+    negative: Any,
+    target: Any,
+    mode: Any,
+    random: Any,
+    n: Any,
+    ones: Any,
 ) -> Any:
     """Whether a number below 2^emin, rounded to p bits with an unbounded exponent, stays below.
 
     It is so for all but those which round up to 2^emin from the binade under it; ``shift`` cuts at
     that binade's quantum, half of the subnormals'. Its codes would come one block earlier, which flips
-    the parity where p = 1 and nowhere else.
+    the parity where p = 1 and nowhere else. ``q`` is the significand so cut.
     """
-    q = shift_right(w, sig, shift)
     odd = w(w(q + target.power) & w(1))
     q = w(q + w(away(w, sig, shift, depth, odd, negative, mode, random, n, ones)))
     return shift_right(w, q, target.precision) == w(0)
@@ -239,7 +264,9 @@ def project_carrier(
     below = (e < target.emin) | (shift_right(w, sig, w(t)) == w(0))
     if below & (graded > w(0)):  # graded = 0: nothing is cut, the number is exact
         finer = w(graded - w(1))
-        below = tiny(w, sig, w(min(finer, w(t + 2))), finer, negative, target, mode, random, n, ones)
+        near = w(min(finer, w(t + 2)))
+        whole = shift_right(w, sig, near)
+        below = tiny(w, whole, sig, near, finer, negative, target, mode, random, n, ones)
     return out, finite_flags(w, w(q << shift) != sig, below, q, r, negative, target)
 
 
@@ -247,6 +274,7 @@ def project_scaled(
     w: Any,
     top: Any,
     sig: Any,
+    low: Any,
     e: Any,
     negative: Any,
     target: Any,
@@ -256,10 +284,11 @@ def project_scaled(
     ones: Any,
     flagged: Any,
 ) -> Any:
-    """Round and saturate ``sig * 2^(e - top)``, where 2^top <= sig < 2^(top+1), or sig is 0.
+    """Round and saturate ``(sig + low / 2^64) * 2^(e - top)``, where 2^top <= sig < 2^(top+1), or sig is 0.
 
     Returns the code of the result, and the flags if ``flagged``. Exponents are biased so that they
-    are never negative. In 64-bit words top is 63.
+    are never negative. In 64-bit words top is 63, and the last bit of ``low`` may be a sticky one; Python
+    integers hold any significand in ``sig``, and their ``low`` is 0.
     """
     if sig == w(0):
         return (target.null_neg if negative else target.null_pos), target.null_flags
@@ -270,7 +299,8 @@ def project_scaled(
     code = w(q + w(w(binade - target.emin) << target.trailing))
     # Where code 0 is 2^emin all codes are one lower: the parity flips, and q = 0 has no code.
     odd = w(w(code + target.origin) & w(1))
-    up = w(away(w, cut, shift, shift, odd, negative, mode, random, n, ones))
+    part, depth = fold(w, cut, low, shift)
+    up = w(away(w, part, depth, depth, odd, negative, mode, random, n, ones))
     q = w(q + up)
     r = w(w(code + up) - target.origin) if q > w(0) else w(0)
     if (e < target.emin) & (q > w(0)):
@@ -285,8 +315,10 @@ def project_scaled(
     below = e < target.emin  # where there is no zero, all that is below 2^emin counts as tiny
     if below & (target.origin == w(0)):
         rest, finer = jam(w, top, sig, w(graded - w(1)))
-        below = tiny(w, rest, finer, finer, negative, target, mode, random, n, ones)
-    return out, finite_flags(w, w(q << shift) != cut, below, q, r, negative, target)
+        part, depth = fold(w, rest, low, finer)
+        below = tiny(w, shift_right(w, rest, finer), part, depth, depth, negative, target, mode, random, n, ones)
+    inexact = (w(q << shift) != cut) | (low != w(0))
+    return out, finite_flags(w, inexact, below, q, r, negative, target)
 
 
 def decode_code(w: Any, code: Any, layout: Any, bias: Any) -> Any:
@@ -324,5 +356,5 @@ def decode_code(w: Any, code: Any, layout: Any, bias: Any) -> Any:
     return w(sign | w(sig << w(quantum - w(bias - 1074))))
 
 
-TEXT = (decode_code, nearest_even, pick, away, jam, tiny, finite_flags, project_carrier, project_scaled)
+TEXT = (decode_code, nearest_even, pick, away, jam, fold, tiny, finite_flags, project_carrier, project_scaled)
 """The functions that ``kernels`` compiles."""

@@ -1,0 +1,377 @@
+"""Arithmetic into a format: add, sub, mul, div, sqrt, fma; the exact result of the exact operands, rounded once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from floatemu._core import arithmetic as core
+from floatemu._core import exact
+from floatemu._core import rounding as marks
+from floatemu.errors import ProjectionError, UnsupportedError
+from floatemu.format import Format
+from floatemu.formats import get_format
+from floatemu.operands import Exact, as_array, exact_number, is_number, random_integers
+from floatemu.projecting import BLOCK, NO_FLAGS, NO_RANDOM, Request, nan_message, number_of_code, project_number
+from floatemu.projection import Rounding, Saturation
+from floatemu.results import check_out, result_dtype
+from floatemu.target import carried_by, carrier_target, layout, scaled_target
+
+NEAREST = Rounding.NEAREST_TIES_TO_EVEN
+NONE = Saturation.SAT_NONE
+
+
+@dataclass(frozen=True)
+class Options:
+    """The keyword arguments that every operation takes; :func:`~floatemu.round` explains them."""
+
+    saturation: Saturation | str = NONE
+    random_bits: int | None = None
+    random: Any = None
+    seed: int | None = None
+    stream: int = 0
+    nan: str | None = None
+    dtype: Any = None
+    out: Any = None
+    flags: bool = False
+
+
+def _operate(op: int, operands: tuple[Any, ...], fmt: Format | str, rounding: Any, options: dict[str, Any]) -> Any:
+    """Check, broadcast, and run one operation on arrays, or on single exact numbers."""
+    try:
+        chosen = Options(**options)
+    except TypeError:
+        known = ", ".join(Options.__dataclass_fields__)
+        raise UnsupportedError(f"unknown option among {sorted(options)}; accepted: {known}") from None
+    fmt = get_format(fmt)
+    request = Request.make(
+        fmt, rounding, chosen.saturation, chosen.random_bits, chosen.random, chosen.seed, chosen.stream, chosen.nan
+    )
+    names = "xyz"
+    arrays = [_operand(x, names[i]) for i, x in enumerate(operands)]
+    try:
+        shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    except ValueError:
+        shapes = ", ".join(f"{names[i]} {a.shape}" for i, a in enumerate(arrays))
+        raise UnsupportedError(f"the shapes do not broadcast: {shapes}; insert axes of length 1 or reshape") from None
+    kind = result_dtype([a.dtype for a in arrays], fmt, chosen.dtype, chosen.out)
+    if chosen.out is not None:
+        check_out(chosen.out, shape)
+    if any(a.dtype == object for a in arrays):
+        values, flags = _by_numbers(op, arrays, shape, request)
+    else:
+        values, flags = _by_blocks(op, arrays, shape, request, kind, chosen.flags)
+    if not fmt.has_nan and request.nan is None:
+        # Where a NaN has no code the core marks its replacement as invalid.
+        invalid = (flags & marks.INVALID) != 0
+        if np.any(invalid):
+            index = tuple(int(i) for i in np.unravel_index(int(np.argmax(invalid)), shape))
+            raise ProjectionError(nan_message(fmt, index))
+    result = values.astype(kind, copy=False)
+    if chosen.out is not None:
+        chosen.out[...] = result
+        result = chosen.out
+    elif not shape and not any(isinstance(x, np.ndarray) for x in operands):
+        result, flags = result[()], flags[()]
+    return (result, flags) if chosen.flags else result
+
+
+def _operand(x: Any, name: str) -> np.ndarray[Any, Any]:
+    """An operand as an array whose elements binary64 holds, or an object array of exact numbers."""
+    array = np.asarray(x, object) if is_number(x) else as_array(x, name)
+    if array.dtype == object or array.dtype.kind not in "iu" or array.dtype.itemsize < 8:
+        return array
+    if array.size and max(abs(int(array.min())), abs(int(array.max()))) > 2**53:
+        return array.astype(object)
+    return array
+
+
+def _by_blocks(
+    op: int, arrays: list[Any], shape: tuple[int, ...], request: Request, kind: np.dtype[Any], wanted: bool
+) -> tuple[Any, Any]:
+    fmt, projection = request.fmt, request.projection
+    flagged = wanted or (not fmt.has_nan and request.nan is None)
+    random = None
+    if request.random is not None:
+        random = random_integers(request.random, shape, request.bits)
+    # A narrow result is written through a binary64 buffer: its values are exact in both.
+    out = np.empty(shape, np.float32 if kind == np.float32 else np.float64)
+    flags = np.empty(shape if flagged else 0, np.uint8)
+    operands: Any = [out, *arrays]
+    dtypes: Any = [np.dtype(np.float64)] * (1 + len(arrays))
+    modes: Any = [["writeonly", "aligned", "contig"], *[["readonly", "aligned", "contig"] for _ in arrays]]
+    if random is not None:
+        operands.append(random)
+        dtypes.append(np.dtype(np.uint32))
+        modes.append(["readonly", "aligned", "contig"])
+    loop = core.operation_loop(op, projection.rounding is NEAREST, flagged)
+    carried = carried_by(fmt, "float64")
+    scaled = scaled_target(fmt, projection, request.nan)
+    target = carrier_target(fmt, projection, request.nan, "float64", False) if carried else scaled
+    fast = carried and fmt.p + request.bits + 2 <= 53
+    settings = (target, scaled, layout(fmt), fast, int(projection.rounding))
+    numbers = (np.uint64(request.bits), np.uint64(request.state))
+    first, marked = 0, flags.reshape(-1)
+    if out.size == 0:
+        return out, flags
+    names = ["external_loop", "buffered", "zerosize_ok"]
+    with np.nditer(operands, names, modes, dtypes, order="C", casting="unsafe", buffersize=BLOCK) as blocks:  # type: ignore[call-overload]
+        for block in blocks:
+            count = block[0].size
+            given = [_plain(part) for part in block[1 : 1 + len(arrays)]]
+            given += [given[0]] * (3 - len(given))
+            part = marked[first : first + count] if flagged else NO_FLAGS
+            drawn = NO_RANDOM if random is None else _plain(block[-1])
+            loop(*given, block[0], part, *settings, drawn, *numbers, np.uint64(first))
+            first += count
+    return out, flags
+
+
+def _plain(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+# Single exact numbers -------------------------------------------------------------------------------------------------
+
+
+def _by_numbers(op: int, arrays: list[Any], shape: tuple[int, ...], request: Request) -> tuple[Any, Any]:
+    random = None
+    if request.random is not None:
+        random = random_integers(request.random, shape, request.bits)
+    values, flags = np.empty(shape, np.float64), np.empty(shape, np.uint8)
+    broadcast = [np.broadcast_to(a, shape) for a in arrays]
+    for position, index in enumerate(np.ndindex(shape)):
+        one = request
+        if random is not None:
+            one = Request(request.fmt, request.projection, request.nan, 0, random[index])
+        operands = [a[index] if a.dtype == object else a[index].item() for a in broadcast]
+        exact_result, extra = _exactly(op, operands, request)
+        if exact_result.special == "nan" and not request.fmt.has_nan and request.nan is None:
+            values[index], flags[index] = 0.0, marks.INVALID
+            continue
+        code, flag = project_number(exact_result, one, position)
+        values[index], flags[index] = float(number_of_code(code, request.fmt)), flag | extra
+    return values, flags
+
+
+def _exactly(op: int, operands: list[Any], request: Request) -> tuple[Exact, int]:
+    """The exact result of single numbers, and the flags that it raises before rounding."""
+    need = request.fmt.p + request.bits + 4
+    numbers = [exact_number(x, need) for x in operands]
+    simple = [_float_like(n) for n in numbers]
+    down = request.projection.rounding is Rounding.TOWARD_NEGATIVE
+    if any(n.special for n in numbers):
+        with np.errstate(all="ignore"):
+            value = float(core.native(op, *(np.float64(v) for v in (*simple, 1.0, 0.0)[:3])))
+        born = math.isnan(value) and not any(n.special == "nan" for n in numbers)
+        special = "nan" if math.isnan(value) else "inf" if math.isinf(value) else ""
+        return Exact(math.copysign(1, value) < 0, 0, special=special), (marks.INVALID | marks.NAN_BORN) * born
+    x, *rest = (_fraction(operand) for operand in operands)
+    negative = numbers[0].negative
+    if op == exact.SQRT:
+        if x < 0:
+            return Exact(False, 0, special="nan"), marks.INVALID | marks.NAN_BORN
+        return _root(x, negative, need), 0
+    y = rest[0]
+    if op == exact.DIV and y == 0:
+        if x == 0:
+            return Exact(False, 0, special="nan"), marks.INVALID | marks.NAN_BORN
+        return Exact(negative != numbers[1].negative, 0, special="inf"), marks.DIVIDE_BY_ZERO
+    terms: list[tuple[Fraction, bool]]
+    if op == exact.ADD:
+        terms = [(x, negative), (y, numbers[1].negative)]
+    elif op == exact.DIV:
+        terms = [(x / y, negative != numbers[1].negative)]
+    else:
+        terms = [(x * y, negative != numbers[1].negative)]
+        if op == exact.FMA:
+            terms.append((rest[1], numbers[2].negative))
+    total = sum((value for value, _ in terms), Fraction(0))
+    if total == 0:
+        signs = [sign for _, sign in terms]
+        return Exact(all(signs) or (down and any(signs)), 0), 0
+    return exact_number(total, need), 0
+
+
+def _fraction(x: Any) -> Fraction:
+    if hasattr(x, "_mpf_"):
+        sign, man, exp, _ = x._mpf_
+        value = Fraction(int(man)) * Fraction(2) ** int(exp)
+        return -value if sign else value
+    return Fraction(int(x)) if isinstance(x, np.integer) else Fraction(x)
+
+
+def _float_like(number: Exact) -> float:
+    """A float of the same sign and kind: what IEEE 754 looks at where an operand is not finite."""
+    magnitude = {"nan": math.nan, "inf": math.inf}.get(number.special, 1.0 if number.significand else 0.0)
+    return -magnitude if number.negative else magnitude
+
+
+def _root(x: Fraction, negative: bool, need: int) -> Exact:
+    if x == 0:
+        return Exact(negative, 0)
+    size = x.numerator.bit_length() - x.denominator.bit_length()
+    shift = 2 * max(0, need - size // 2 + 1)
+    scaled, rest = divmod(x.numerator << shift, x.denominator)
+    root = math.isqrt(scaled)
+    return Exact(False, root, -shift // 2, sticky=bool(rest) or root * root != scaled)
+
+
+# Faces ----------------------------------------------------------------------------------------------------------------
+
+
+def _documented(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Put the parameters that all operations share into a docstring."""
+    function.__doc__ = str(function.__doc__).replace("    %(shared)s\n", _SHARED)
+    return function
+
+
+_SHARED = """    fmt : Format or str
+        Format of the result.
+    rounding : Rounding or str
+        One of the nine modes.
+    **options
+        ``saturation``, ``random_bits``, ``random``, ``seed``, ``stream``, ``nan``, ``dtype``, ``out`` as for
+        :func:`~floatemu.round`; ``flags=True`` returns (values, flags) instead of values.
+
+    Returns
+    -------
+    numpy.ndarray or scalar
+        Broadcast shape of the operands. dtype: the operands' own if they share one that holds ``fmt``, else
+        the smallest of float32 and float64 that does. With ``flags=True`` also a uint8 array of
+        :class:`~floatemu.Flag` bits.
+
+    Raises
+    ------
+    FormatError, ProjectionError, UnsupportedError
+        As for :func:`~floatemu.round`; shapes that do not broadcast; a NaN into a format without NaN.
+"""
+
+
+@_documented
+def add(x: Any, y: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
+    """Return x + y, rounded once to ``fmt`` (IEEE 754-2019, 5.4.1).
+
+    Parameters
+    ----------
+    x, y : array_like
+        Taken as the exact values they have, never first rounded to ``fmt``.
+    %(shared)s
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> float(fe.add(1 + 2**-4, 2.0**-60, "e4m3fn"))  # in binary64 the sum is the tie itself, which goes to 1.0
+    1.125
+    """
+    return _operate(exact.ADD, (x, y), fmt, rounding, options)
+
+
+@_documented
+def sub(x: Any, y: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
+    """Return x - y, rounded once to ``fmt`` (IEEE 754-2019, 5.4.1).
+
+    Parameters
+    ----------
+    x, y : array_like
+        Taken as the exact values they have.
+    %(shared)s
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> float(fe.sub(1.0, 2.0**-100, "bfloat16", "TowardNegative"))
+    0.99609375
+    """
+    return _operate(exact.ADD, (x, _negated(y)), fmt, rounding, options)
+
+
+@_documented
+def mul(x: Any, y: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
+    """Return x * y, rounded once to ``fmt`` (IEEE 754-2019, 5.4.1).
+
+    Parameters
+    ----------
+    x, y : array_like
+        Taken as the exact values they have.
+    %(shared)s
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> fe.mul([3.0, 300.0], [0.1, 300.0], "binary16").tolist()
+    [0.300048828125, inf]
+    """
+    return _operate(exact.MUL, (x, y), fmt, rounding, options)
+
+
+@_documented
+def div(x: Any, y: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
+    """Return x / y, rounded once to ``fmt`` (IEEE 754-2019, 5.4.1).
+
+    Parameters
+    ----------
+    x, y : array_like
+        Taken as the exact values they have.
+    %(shared)s
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> fe.div(1.0, [3.0, 0.0, -0.0], "binary16").tolist()
+    [0.333251953125, inf, -inf]
+    """
+    return _operate(exact.DIV, (x, y), fmt, rounding, options)
+
+
+@_documented
+def sqrt(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
+    """Return the square root of x, rounded once to ``fmt`` (IEEE 754-2019, 5.4.1).
+
+    Parameters
+    ----------
+    x : array_like
+        Taken as the exact values they have.
+    %(shared)s
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> fe.sqrt([2.0, -0.0, -1.0], "bfloat16").tolist()
+    [1.4140625, -0.0, nan]
+    """
+    return _operate(exact.SQRT, (x,), fmt, rounding, options)
+
+
+@_documented
+def fma(x: Any, y: Any, z: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
+    """Return x * y + z, rounded once to ``fmt`` (IEEE 754-2019, 5.4.1).
+
+    Parameters
+    ----------
+    x, y, z : array_like
+        Taken as the exact values they have.
+    %(shared)s
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> float(fe.fma(17, 19, -(2.0**-60), "bfloat16"))  # binary64 gives 324
+    322.0
+    """
+    return _operate(exact.FMA, (x, y, z), fmt, rounding, options)
+
+
+def _negated(y: Any) -> Any:
+    """-y without rounding, for any operand; the sign of zero flips as well."""
+    if is_number(y):
+        number = int(y) if isinstance(y, np.integer) else y
+        return -number if number != 0 else -0.0
+    array = as_array(y, "y")
+    if array.dtype.kind in "iu":
+        wide = array.astype(object) if array.dtype.itemsize == 8 else array.astype(np.float64)
+        return np.where(array == 0, -0.0, -wide) if wide.dtype != object else -wide
+    if array.dtype == object:
+        return np.array([_negated(v) for v in array.reshape(-1)] + [None], object)[:-1].reshape(array.shape)
+    return -array if isinstance(y, np.ndarray) or array.ndim else -array[()]
