@@ -94,9 +94,7 @@ def load(data: Any) -> tuple[str, Array, Array]:
     if isinstance(data, (str, os.PathLike)):
         path = Path(data)
         if not path.is_file():
-            raise DataError(
-                f"data {str(path)!r}: there is no such file; accepted: 'digits', or a .npz or .csv file"
-            )
+            raise DataError(f"data {str(path)!r}: there is no such file; accepted: 'digits', or a .npz or .csv file")
         if path.stat().st_size == 0:
             raise DataError(f"data {str(path)!r}: the file is empty")
         if path.suffix == ".npz":

@@ -175,11 +175,12 @@ def project_array(
     if request.random is not None:
         random = random_integers(request.random, x.shape, request.bits)
     carrier = _carrier(x.dtype, request.fmt)
-    if carrier is not None and _direct(x, out, carrier, coded, random):
+    written = _written(request.fmt, carrier, coded)
+    if carrier is not None and _direct(x, out, carrier, written, random):
         views = (x.reshape(-1), out.reshape(-1), None if flags is None else flags.reshape(-1))
         _carrier_block(*views, None if random is None else random.reshape(-1), carrier, request, coded, 0)
         return
-    _project_blocks(x, request, out, carrier, coded, flags, random)
+    _project_blocks(x, request, out, carrier, coded, written, flags, random)
 
 
 def _refuse_nan(x: np.ndarray[Any, Any], fmt: Format) -> None:
@@ -220,9 +221,17 @@ def _carrier(dtype: np.dtype[Any], fmt: Format) -> str | None:
     return None
 
 
-def _direct(x: Any, out: Any, carrier: str, coded: bool, random: Any) -> bool:
+def _written(fmt: Format, carrier: str | None, coded: bool) -> np.dtype[Any]:
+    """What a kernel writes: values of the carrier, bytes, or wider codes in the carrier's word (one kernel for all)."""
+    wide = carrier != "float32"
+    if not coded:
+        return np.dtype(np.float64 if wide else np.float32)
+    return np.dtype(np.uint8 if fmt.k <= 8 else np.uint64 if wide else np.uint32)
+
+
+def _direct(x: Any, out: Any, carrier: str, written: np.dtype[Any], random: Any) -> bool:
     """Whether the kernel can run on the arrays themselves."""
-    plain = x.dtype == np.dtype(carrier) and (coded or out.dtype == x.dtype)
+    plain = bool(x.dtype == np.dtype(carrier) and out.dtype == written)
     arrays = [x, out] if random is None else [x, out, random]
     for array in arrays:
         plain = plain and array.flags.c_contiguous and array.flags.aligned and array.dtype.isnative
@@ -304,7 +313,7 @@ def _split(x: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:
 
 
 def _project_blocks(
-    x: Any, request: Request, out: Any, carrier: str | None, coded: bool, flags: Any, random: Any
+    x: Any, request: Request, out: Any, carrier: str | None, coded: bool, written: Any, flags: Any, random: Any
 ) -> None:
     if carrier is not None:
         source: Any = np.dtype(carrier)
@@ -312,8 +321,7 @@ def _project_blocks(
         source = np.dtype(
             np.float64 if dtype_format(x.dtype) is not None else np.int64 if x.dtype.kind == "i" else np.uint64
         )
-    result = out.dtype.newbyteorder("=") if coded else (source if carrier is not None else np.dtype(np.float64))
-    operands, dtypes = [x, out], [source, result]
+    operands, dtypes = [x, out], [source, written]
     modes: Any = [["readonly", "aligned", "contig"], ["writeonly", "aligned", "contig"]]
     if random is not None:
         operands.append(random)

@@ -30,3 +30,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+MOST_KERNELS = 120
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run if the core compiled more often than its design allows: per mode and carrier, never per format."""
+    kernels = sys.modules.get("floatemu._core.kernels")
+    compiled = kernels.specialisations() if kernels is not None else {}
+    if sum(compiled.values()) > MOST_KERNELS:
+        listing = "\n".join(f"{count:4d}  {label}" for label, count in sorted(compiled.items()))
+        print(f"\n{sum(compiled.values())} compiled kernels, at most {MOST_KERNELS} are allowed:\n{listing}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
