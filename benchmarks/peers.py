@@ -31,6 +31,28 @@ def operands(dtype: str, count: int = COUNT) -> np.ndarray:
     return (np.random.Generator(np.random.PCG64(0)).standard_normal(count) * 8).astype(dtype)
 
 
+OTHER_FORMATS = ("e5m2", "bfloat16", "binary16", "e2m1fn")
+THEIRS = (
+    "ml_dtypes astype(float8_e4m3fn)",
+    "torch to(float8_e4m3fn)",
+    "torch to(bfloat16)",
+    "gfloat round_ndarray ocp_e4m3",
+)
+
+
+def names() -> list[str]:
+    """The names of all cases, without preparing any."""
+    nearest = fe.Rounding.NEAREST_TIES_TO_EVEN.name
+    return [
+        "np.copyto",
+        *(f"floatemu round e4m3fn {mode.name}" for mode in fe.Rounding),
+        *(f"floatemu round {fmt} {nearest}" for fmt in OTHER_FORMATS),
+        "floatemu round_with_flags e4m3fn",
+        "floatemu encode e4m3fn",
+        *THEIRS,
+    ]
+
+
 def ours(dtype: str, fmt: str = "e4m3fn") -> Iterator[Case]:
     """np.copyto, every mode into one format, nearest-even into others, and encode."""
     x = operands(dtype)
@@ -43,7 +65,7 @@ def ours(dtype: str, fmt: str = "e4m3fn") -> Iterator[Case]:
             return fe.round(x, fmt, mode, out=y, **seeds)
 
         yield Case(dtype, f"floatemu round {fmt} {mode.name}", run)
-    for other in ("e5m2", "bfloat16", "binary16", "e2m1fn"):
+    for other in OTHER_FORMATS:
         yield Case(dtype, f"floatemu round {other} NEAREST_TIES_TO_EVEN", lambda other=other: fe.round(x, other, out=y))
     yield Case(dtype, f"floatemu round_with_flags {fmt}", lambda: fe.round_with_flags(x, fmt, out=y))
     yield Case(dtype, f"floatemu encode {fmt}", lambda: fe.encode(x, fmt, out=codes))
@@ -58,7 +80,7 @@ def theirs(dtype: str) -> Iterator[Case]:
         pass
     else:
         small = np.empty(x.size, ml_dtypes.float8_e4m3fn)
-        yield Case(dtype, "ml_dtypes astype(float8_e4m3fn)", lambda: np.copyto(small, x, casting="unsafe"))
+        yield Case(dtype, THEIRS[0], lambda: np.copyto(small, x, casting="unsafe"))
     try:
         import torch
     except ImportError:
@@ -66,8 +88,8 @@ def theirs(dtype: str) -> Iterator[Case]:
     else:
         torch.set_num_threads(1)
         tensor = torch.from_numpy(x)
-        yield Case(dtype, "torch to(float8_e4m3fn)", lambda: tensor.to(torch.float8_e4m3fn))
-        yield Case(dtype, "torch to(bfloat16)", lambda: tensor.to(torch.bfloat16))
+        yield Case(dtype, THEIRS[1], lambda: tensor.to(torch.float8_e4m3fn))
+        yield Case(dtype, THEIRS[2], lambda: tensor.to(torch.bfloat16))
     try:
         import gfloat
         from gfloat.formats import format_info_ocp_e4m3
@@ -75,6 +97,4 @@ def theirs(dtype: str) -> Iterator[Case]:
         pass
     else:
         part = x[: COUNT // 64]  # its temporaries for the whole array would not fit in memory
-        yield Case(
-            dtype, "gfloat round_ndarray ocp_e4m3", lambda: gfloat.round_ndarray(format_info_ocp_e4m3, part), part.size
-        )
+        yield Case(dtype, THEIRS[3], lambda: gfloat.round_ndarray(format_info_ocp_e4m3, part), part.size)

@@ -10,7 +10,12 @@ Examples
 from floatemu.arithmetic import add as add
 from floatemu.arithmetic import div as div
 from floatemu.arithmetic import fma as fma
+from floatemu.arithmetic import maximum as maximum
+from floatemu.arithmetic import maximumNumber as maximumNumber
+from floatemu.arithmetic import minimum as minimum
+from floatemu.arithmetic import minimumNumber as minimumNumber
 from floatemu.arithmetic import mul as mul
+from floatemu.arithmetic import remainder as remainder
 from floatemu.arithmetic import sqrt as sqrt
 from floatemu.arithmetic import sub as sub
 from floatemu.codec import decode as decode
@@ -62,9 +67,14 @@ __all__ = [
     "fma",
     "get_format",
     "isrepresentable",
+    "maximum",
+    "maximumNumber",
+    "minimum",
+    "minimumNumber",
     "mul",
     "nextafter",
     "p3109",
+    "remainder",
     "round_with_flags",
     "rounder",
     "sqrt",

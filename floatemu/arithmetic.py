@@ -1,4 +1,4 @@
-"""Arithmetic into a format: add, sub, mul, div, sqrt, fma; the exact result of the exact operands, rounded once."""
+"""Arithmetic into a format (IEEE 754-2019, 5.3, 5.4, 9.6): the exact result of the exact operands, rounded once."""
 
 from __future__ import annotations
 
@@ -109,12 +109,12 @@ def _by_blocks(
         operands.append(random)
         dtypes.append(np.dtype(np.uint32))
         modes.append(["readonly", "aligned", "contig"])
-    loop = core.operation_loop(op, projection.rounding is NEAREST, flagged)
+    loop = core.operation_loop(min(op, exact.CHOICE), projection.rounding is NEAREST, flagged)
     carried = carried_by(fmt, "float64")
     scaled = scaled_target(fmt, projection, request.nan)
     target = carrier_target(fmt, projection, request.nan, "float64", False) if carried else scaled
     fast = carried and fmt.p + request.bits + 2 <= 53
-    settings = (target, scaled, layout(fmt), fast, int(projection.rounding))
+    settings = (target, scaled, layout(fmt), fast, op, int(projection.rounding))
     numbers = (np.uint64(request.bits), np.uint64(request.state))
     first, marked = 0, flags.reshape(-1)
     if out.size == 0:
@@ -170,11 +170,16 @@ def _exactly(op: int, operands: list[Any], request: Request) -> tuple[Exact, int
     if any(n.special for n in numbers):
         with np.errstate(all="ignore"):
             value = float(core.native(op, *(np.float64(v) for v in (*simple, 1.0, 0.0)[:3])))
+        if math.isfinite(value) and op >= exact.CHOICE:  # one of the operands themselves
+            return next(n for n in numbers if not n.special), 0
         born = math.isnan(value) and not any(n.special == "nan" for n in numbers)
         special = "nan" if math.isnan(value) else "inf" if math.isinf(value) else ""
         return Exact(math.copysign(1, value) < 0, 0, special=special), (marks.INVALID | marks.NAN_BORN) * born
     x, *rest = (_fraction(operand) for operand in operands)
     negative = numbers[0].negative
+    if op > exact.REMAINDER:
+        smaller = (x, not negative) <= (rest[0], not numbers[1].negative)
+        return numbers[smaller == (op in (exact.MAXIMUM, exact.MAXIMUM_NUMBER))], 0
     if op == exact.SQRT:
         if x < 0:
             return Exact(False, 0, special="nan"), marks.INVALID | marks.NAN_BORN
@@ -184,6 +189,11 @@ def _exactly(op: int, operands: list[Any], request: Request) -> tuple[Exact, int
         if x == 0:
             return Exact(False, 0, special="nan"), marks.INVALID | marks.NAN_BORN
         return Exact(negative != numbers[1].negative, 0, special="inf"), marks.DIVIDE_BY_ZERO
+    if op == exact.REMAINDER:
+        if y == 0:
+            return Exact(False, 0, special="nan"), marks.INVALID | marks.NAN_BORN
+        left = x - round(x / y) * y  # Fraction rounds ties to even
+        return (exact_number(left, need) if left else Exact(negative, 0)), 0
     terms: list[tuple[Fraction, bool]]
     if op == exact.ADD:
         terms = [(x, negative), (y, numbers[1].negative)]
@@ -361,6 +371,96 @@ def fma(x: Any, y: Any, z: Any, fmt: Format | str, rounding: Rounding | str = NE
     322.0
     """
     return _operate(exact.FMA, (x, y, z), fmt, rounding, options)
+
+
+@_documented
+def remainder(x: Any, y: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
+    """Return x - n y, n the integer nearest to x / y, ties to even, rounded to ``fmt`` (IEEE 754-2019, 5.3.1).
+
+    Parameters
+    ----------
+    x, y : array_like
+        Taken as the exact values they have.
+    %(shared)s
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> fe.remainder([5.0, 6.0, 7.0, -4.0], 4.0, "e4m3fn").tolist()
+    [1.0, -2.0, -1.0, -0.0]
+    """
+    return _operate(exact.REMAINDER, (x, y), fmt, rounding, options)
+
+
+@_documented
+def minimum(x: Any, y: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
+    """Return the smaller of x and y, rounded to ``fmt``; NaN if either is, -0 below +0 (IEEE 754-2019, 9.6).
+
+    Parameters
+    ----------
+    x, y : array_like
+        Compared as the exact values they have.
+    %(shared)s
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> fe.minimum([1.0, 0.0, float("nan")], [2.0, -0.0, 1.0], "e4m3fn").tolist()
+    [1.0, -0.0, nan]
+    """
+    return _operate(exact.MINIMUM, (x, y), fmt, rounding, options)
+
+
+@_documented
+def maximum(x: Any, y: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
+    """Return the greater of x and y, rounded to ``fmt``; NaN if either is, -0 below +0 (IEEE 754-2019, 9.6).
+
+    Parameters
+    ----------
+    x, y : array_like
+        Compared as the exact values they have.
+    %(shared)s
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> fe.maximum([1.0, 0.0, float("nan")], [2.0, -0.0, 1.0], "e4m3fn").tolist()
+    [2.0, 0.0, nan]
+    """
+    return _operate(exact.MAXIMUM, (x, y), fmt, rounding, options)
+
+
+@_documented
+def minimumNumber(x: Any, y: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
+    """Return the smaller of x and y, rounded to ``fmt``; of a number and a NaN the number (IEEE 754-2019, 9.6).
+
+    Parameters
+    ----------
+    x, y : array_like
+        Compared as the exact values they have.
+    %(shared)s
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> fe.minimumNumber([1.0, float("nan")], [2.0, 1.0], "e4m3fn").tolist()
+    [1.0, 1.0]
+    """
+    return _operate(exact.MINIMUM_NUMBER, (x, y), fmt, rounding, options)
+
+
+@_documented
+def maximumNumber(x: Any, y: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
+    """Return the greater of x and y, rounded to ``fmt``; of a number and a NaN the number (IEEE 754-2019, 9.6).
+
+    Parameters
+    ----------
+    x, y : array_like
+        Compared as the exact values they have.
+    %(shared)s
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> fe.maximumNumber([1.0, float("nan")], [2.0, 1.0], "e4m3fn").tolist()
+    [2.0, 1.0]
+    """
+    return _operate(exact.MAXIMUM_NUMBER, (x, y), fmt, rounding, options)
 
 
 def _negated(y: Any) -> Any:

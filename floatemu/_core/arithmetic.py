@@ -15,7 +15,23 @@ from typing import Any
 import numpy as np
 
 from floatemu._core import exact, kernels
-from floatemu._core.exact import ADD, DIV, FMA, MUL, SQRT, add_wide, bits_of, divide_wide, float_of, multiply, root_wide
+from floatemu._core.exact import (
+    ADD,
+    CHOICE,
+    DIV,
+    FMA,
+    MUL,
+    REMAINDER,
+    SQRT,
+    add_wide,
+    bits_of,
+    choose,
+    divide_wide,
+    float_of,
+    multiply,
+    remainder64,
+    root_wide,
+)
 from floatemu._core.random import draw
 from floatemu._core.rounding import (
     DIVIDE_BY_ZERO,
@@ -53,7 +69,11 @@ def split(w: Any, x: Any) -> Any:
 
 
 def native(op: Any, a: Any, b: Any, c: Any) -> Any:
-    """The operation in binary64, to nearest: right where operands or result are not finite, or zero."""
+    """The operation in binary64, to nearest: right where operands or result are not finite, or zero, or a choice."""
+    if op == REMAINDER:
+        return remainder64(a, b)
+    if op > REMAINDER:
+        return choose(op, a, b)
     if op == ADD:
         return a + b
     if op == MUL:
@@ -69,6 +89,8 @@ def native(op: Any, a: Any, b: Any, c: Any) -> Any:
 
 def is_simple(op: Any, a: Any, b: Any, c: Any) -> Any:
     """Whether :func:`native` gives the exact result: an operand is not finite, or a factor is zero."""
+    if op >= CHOICE:
+        return True
     if op == ADD:
         return (a - a != 0) | (b - b != 0)
     if op == MUL:
@@ -93,6 +115,8 @@ def zero_of_sum(w: Any, op: Any, a: Any, b: Any, c: Any, mode: Any) -> Any:
 
 def odd_bits(w: Any, op: Any, a: Any, b: Any, c: Any) -> Any:
     """Bits of the result rounded to odd in binary64, for operands within the fast range."""
+    if op >= CHOICE:
+        return w(bits_of(native(op, a, b, c)))
     if op == ADD:
         return exact.odd_sum(w, a, b)
     if op == MUL:
@@ -177,29 +201,32 @@ kernels.register((slowly,))
 
 
 @cache
-def operation_loop(op: int, nearest: bool, flagged: bool) -> Callable[..., Any]:
+def operation_loop(operation: int, nearest: bool, flagged: bool) -> Callable[..., Any]:
     """Return the loop of one operation; the mode is fixed if ``nearest`` (ties to even), else run-time data.
+
+    From ``CHOICE`` on the operation, too, is run-time data: ask for the loop of ``CHOICE``.
 
     Returns
     -------
     callable
-        ``loop(a, b, c, out, flags, target, scaled, layout, fast, mode, random, n, state, first)``: binary64 operands
-        (1-D, contiguous, unused ones any length), binary64 result; ``fast`` allows the way through binary64.
+        ``loop(a, b, c, out, flags, target, scaled, layout, fast, op, mode, random, n, state, first)``: binary64
+        operands (1-D, contiguous, unused ones any length) and result; ``fast`` allows the way through binary64.
     """
     w, g = np.uint64, kernels.GENERATOR_WORD
-    uses_b, uses_c = op != SQRT, op == FMA
+    uses_b, uses_c, known = operation != SQRT, operation == FMA, operation < CHOICE
     fixed = NE
 
     def loop(
         a: Any, b: Any, c: Any, out: Any, flags: Any, target: Any, scaled: Any, layout: Any, fast: Any,
-        given: Any, random: Any, n: Any, state: Any, first: Any,
+        which: Any, given: Any, random: Any, n: Any, state: Any, first: Any,
     ) -> None:  # fmt: skip
         mode = fixed if nearest else given
+        op = operation if known else which
         ones = w(w(w(1) << n) - w(1))
         for start in range(0, a.size, TILE):
             stop = min(start + TILE, a.size)
             near = fast
-            if near:
+            if near and known:
                 outside = w(0)
                 for i in range(start, stop):
                     outside |= w(far(w, a[i]))
@@ -226,7 +253,7 @@ def operation_loop(op: int, nearest: bool, flagged: bool) -> Callable[..., Any]:
                 if flagged:
                     flags[i] = w(flag) | extra_flags(w, op, x, y, z, isnan)
 
-    return kernels.compiled(loop, f"operation {op} {nearest} {flagged}")
+    return kernels.compiled(loop, f"operation {operation} {nearest} {flagged}")
 
 
 def far(w: Any, x: Any) -> Any:

@@ -13,9 +13,13 @@ import math
 import struct
 from typing import Any
 
+import numpy as np
+
 from floatemu._core.rounding import pick
 
-ADD, MUL, DIV, SQRT, FMA = range(5)
+ADD, MUL, DIV, SQRT, FMA, REMAINDER, MINIMUM, MAXIMUM, MINIMUM_NUMBER, MAXIMUM_NUMBER = range(10)
+CHOICE = REMAINDER
+"""From here on operations whose exact result is a binary64 number: one loop serves them all."""
 MASK32 = 0xFFFFFFFF
 
 
@@ -99,6 +103,38 @@ def odd_fma(w: Any, a: Any, b: Any, c: Any) -> Any:
     exact = odd_sum(w, v, float_of(odd_sum(w, t, r)))
     simple = high + c  # where an operand is infinite or NaN; the errors are NaN there
     return pick(w, simple - simple == 0, exact, w(bits_of(simple)))
+
+
+def remainder64(x: Any, y: Any) -> Any:
+    """IEEE 754-2019, 5.3.1: x - n y exactly, n the integer nearest to x / y, ties to even; sign of x where zero.
+
+    With m = |x| mod 2|y|, exact by fmod, n is even for m <= |y|/2, odd between, even again from 3|y|/2 on;
+    there m - |y| and m - 2|y| are exact by Sterbenz's lemma. Doubling replaces the inexact half of a
+    subnormal; where 2|y| overflows, |x| is below it.
+    """
+    if (x - x != 0) | (y != y) | (y == 0):
+        return x * y if (x != x) | (y != y) else math.nan
+    if y - y != 0:
+        return x
+    a, b = abs(x), abs(y)
+    m = a if b > 2.0**1022 else np.fmod(a, b + b)
+    if m + m > b:
+        m = m - b
+        if m + m >= b:
+            m = m - b
+    return math.copysign(m, x) if m == 0 else (-m if x < 0 else m)
+
+
+def choose(op: Any, x: Any, y: Any) -> Any:
+    """IEEE 754-2019, 9.6: minimum and maximum, -0 below +0; of a number and a NaN the NaN, or the number."""
+    if x != x or y != y:
+        if op >= MINIMUM_NUMBER:
+            return y if x != x else x
+        return math.nan
+    smaller = (x < y) | ((x == y) & (bits_of(x) >> 63 != 0))
+    least = x if smaller else y
+    greatest = y if smaller else x
+    return least if (op == MINIMUM) | (op == MINIMUM_NUMBER) else greatest
 
 
 # 128-bit integers in two 64-bit words ---------------------------------------------------------------------------------
@@ -258,6 +294,8 @@ TEXT = (
     odd_quotient,
     odd_root,
     odd_fma,
+    remainder64,
+    choose,
     multiply,
     shift_down,
     normalise,

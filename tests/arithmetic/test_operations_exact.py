@@ -18,6 +18,7 @@ import floatemu as fe
 from floatemu import reference
 
 FUNCTIONS = {"add": fe.add, "sub": fe.sub, "mul": fe.mul, "div": fe.div, "sqrt": fe.sqrt, "fma": fe.fma}
+FUNCTIONS |= {"remainder": fe.remainder, "minimum": fe.minimum, "maximumNumber": fe.maximumNumber}
 ARITY = {"sqrt": 1, "fma": 3}
 FORMATS = [
     *map(fe.get_format, ("e4m3fn", "e2m1fn", "e8m0fnu", "binary8p3se", "binary8p1uf")),
@@ -44,7 +45,14 @@ def exactly(name: str, x: tuple[float, ...], mode: fe.Rounding) -> tuple[Any, in
     if name == "sub":
         name, b = "add", -b
     if any(math.isnan(v) for v in x):
-        return math.nan, 0
+        numbers = [v for v in x if not math.isnan(v)]
+        return (numbers[0] if numbers and name == "maximumNumber" else math.nan), 0
+    if name == "remainder":
+        undefined = math.isinf(a) or b == 0
+        return (math.nan, invalid) if undefined else (math.remainder(a, b), 0)
+    if name in ("minimum", "maximumNumber"):
+        order = sorted((a, b), key=lambda v: (v, math.copysign(1, v)))
+        return order[name == "maximumNumber"], 0
     negative = math.copysign(1, a) * math.copysign(1, b) < 0
     if name in ("mul", "fma"):
         if {0.0, math.inf} == {min(abs(a), abs(b)), max(abs(a), abs(b))}:

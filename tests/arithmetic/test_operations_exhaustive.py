@@ -1,4 +1,4 @@
-"""Every pair of codes of every named format of at most 8 bits, for + - * /, against the breakpoint oracle.
+"""Every pair of codes of every named format of at most 8 bits, for every operation, against the breakpoint oracle.
 
 The oracle needs the exact result, or a binary64 number on the same side of every breakpoint. Products and
 (but for e8m0fnu) sums of such values are exact in binary64. A quotient x/y of values with at most 5-bit
@@ -8,6 +8,7 @@ b than 2^-20 of it, and the rounded binary64 quotient is on its side of b.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,11 +21,36 @@ import floatemu as fe
 
 INVALID = int(fe.Flag.INVALID | fe.Flag.NAN_BORN)
 DRAWS = [Draw(mode) for mode in DETERMINISTIC] + [Draw(mode, 2, r) for mode in STOCHASTIC for r in range(4)]
+
+
+@np.vectorize
+def remainder(x: float, y: float) -> float:
+    """The C library's remainder, which is exact; NaN where it is not defined."""
+    if math.isnan(x) or math.isnan(y) or math.isinf(x) or y == 0:
+        return math.nan
+    return math.remainder(x, y)
+
+
+def extreme(choose: Callable[..., Any], zero: float) -> Callable[..., Any]:
+    """numpy's choice, with the zero of that sign where both are zeros of different signs."""
+
+    def function(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        differ = (x == 0) & (y == 0) & (np.signbit(x) != np.signbit(y))
+        return np.where(differ, zero, choose(x, y))
+
+    return function
+
+
 OPERATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "add": (fe.add, np.add),
     "sub": (fe.sub, np.subtract),
     "mul": (fe.mul, np.multiply),
     "div": (fe.div, np.divide),
+    "remainder": (fe.remainder, remainder),
+    "minimum": (fe.minimum, extreme(np.minimum, -0.0)),
+    "maximum": (fe.maximum, extreme(np.maximum, 0.0)),
+    "minimumNumber": (fe.minimumNumber, extreme(np.fmin, -0.0)),
+    "maximumNumber": (fe.maximumNumber, extreme(np.fmax, 0.0)),
 }
 
 
