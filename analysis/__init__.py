@@ -16,23 +16,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis import measures as measures
-    from analysis import nets as nets
-    from analysis.arithmetics.exact import Exact as Exact
-    from analysis.arithmetics.float64 import Float64 as Float64
-    from analysis.engine import Run as Run
-    from analysis.engine import replay as replay
-    from analysis.events import Event as Event
-    from analysis.ops.builder import Builder as Builder
-    from analysis.ops.spec import OpSpec as OpSpec
-    from analysis.policy import Numerics as Numerics
-    from analysis.policy import Policy as Policy
-    from analysis.policy import Rule as Rule
-    from analysis.record import record_numpy as record_numpy
-    from analysis.results import Analysis as Analysis
-    from analysis.results import analyze as analyze
-    from analysis.tape import Node as Node
-    from analysis.tape import Tape as Tape
+    from . import measures as measures
+    from . import nets as nets
+    from .arithmetics.exact import Exact as Exact
+    from .arithmetics.float64 import Float64 as Float64
+    from .engine import Run as Run
+    from .engine import replay as replay
+    from .events import Event as Event
+    from .ops.builder import Builder as Builder
+    from .ops.spec import OpSpec as OpSpec
+    from .policy import Numerics as Numerics
+    from .policy import Policy as Policy
+    from .policy import Rule as Rule
+    from .record import record_numpy as record_numpy
+    from .results import Analysis as Analysis
+    from .results import analyze as analyze
+    from .tape import Node as Node
+    from .tape import Tape as Tape
 
 _WHERE = {
     "Analysis": "results",

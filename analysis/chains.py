@@ -10,11 +10,12 @@ from fractions import Fraction
 from typing import Any
 
 import floatemu as fe
-from analysis import nets
-from analysis.engine import Run, replay
-from analysis.events import Event
-from analysis.policy import Policy
-from analysis.verdict import number, numbers, plural
+
+from . import nets
+from .engine import Run, replay
+from .events import Event
+from .policy import Policy
+from .verdict import number, numbers, plural
 
 __all__ = ["CAUSES", "ChainRun", "compare_chains", "label", "run_chain"]
 

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 import floatemu as fe
-from analysis import measures
-from analysis.arithmetics.base import Array
-from analysis.engine import Record, Run, perturb
-from analysis.events import Event, absorbed, flips
-from analysis.ops import get_op
-from analysis.tape import Node, Tape
+
+from . import measures
+from .arithmetics.base import Array
+from .engine import Record, Run, perturb
+from .events import Event, absorbed, flips
+from .ops import get_op
+from .tape import Node, Tape
 
 __all__ = ["NodeReport", "TargetReport", "alone", "ancestors", "compare_nodes", "compare_target", "flip_events"]
 

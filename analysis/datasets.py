@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.storage import FileError, read_npz
-from analysis.tape import Array
+from .storage import FileError, read_npz
+from .tape import Array
 
 __all__ = ["DataError", "digits", "load"]
 

@@ -11,16 +11,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import floatemu as fe
-from analysis import nets
-from analysis.arithmetics.float64 import Float64
-from analysis.chains import ChainRun, compare_chains, label, run_chain
-from analysis.comparison import alone, ancestors, compare_nodes, compare_target, flip_events, to_json
-from analysis.engine import replay
-from analysis.measures import zero_fraction
-from analysis.policy import Policy
-from analysis.reference import reference
-from analysis.terminal import plain
-from analysis.verdict import verdict, worst_node
+
+from . import nets
+from .arithmetics.float64 import Float64
+from .chains import ChainRun, compare_chains, label, run_chain
+from .comparison import alone, ancestors, compare_nodes, compare_target, flip_events, to_json
+from .engine import replay
+from .measures import zero_fraction
+from .policy import Policy
+from .reference import reference
+from .terminal import plain
+from .verdict import verdict, worst_node
 
 __all__ = ["FORMATS", "IN_RANGE_START", "run_demo"]
 

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 import floatemu as fe
-from analysis.arithmetics.base import Arithmetic, Array
-from analysis.arithmetics.emulated import Emulated
-from analysis.arithmetics.exact import Exact
-from analysis.arithmetics.float64 import Float64
-from analysis.events import Event, Health, detect
-from analysis.ops import Kind, OpSpec, get_op
-from analysis.policy import Numerics, Policy
-from analysis.tape import Node, Tape, TapeError, Value
 from floatemu.errors import UnsupportedError
+
+from .arithmetics.base import Arithmetic, Array
+from .arithmetics.emulated import Emulated
+from .arithmetics.exact import Exact
+from .arithmetics.float64 import Float64
+from .events import Event, Health, detect
+from .ops import Kind, OpSpec, get_op
+from .policy import Numerics, Policy
+from .tape import Node, Tape, TapeError, Value
 
 __all__ = ["Record", "Run", "perturb", "replay"]
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 import floatemu as fe
-from analysis.arithmetics.base import Array
-from analysis.tape import Node
+
+from .arithmetics.base import Array
+from .tape import Node
 
 __all__ = ["KINDS", "Event", "Health", "absorbed", "detect", "flips"]
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis import datasets
-from analysis.arithmetics.base import Array
-from analysis.ops import ACTIVATIONS, Builder, Var, cross_entropy
-from analysis.tape import Tape
 from floatemu.errors import UnsupportedError
+
+from . import datasets
+from .arithmetics.base import Array
+from .ops import ACTIVATIONS, Builder, Var, cross_entropy
+from .tape import Tape
 
 __all__ = ["INITS", "chain", "mlp"]
 

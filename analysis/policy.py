@@ -6,10 +6,11 @@ import fnmatch
 from dataclasses import dataclass, field, replace
 
 import floatemu as fe
-from analysis.arithmetics.emulated import Emulated, Rounder
-from analysis.ops import Kind, get_op
-from analysis.tape import Node
 from floatemu.errors import UnsupportedError
+
+from .arithmetics.emulated import Emulated, Rounder
+from .ops import Kind, get_op
+from .tape import Node
 
 __all__ = ["NAMED", "Numerics", "Policy", "Rule"]
 

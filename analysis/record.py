@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from analysis.arithmetics.base import Array
-from analysis.ops import Builder, Var
-from analysis.tape import Tape
 from floatemu.errors import UnsupportedError
+
+from .arithmetics.base import Array
+from .ops import Builder, Var
+from .tape import Tape
 
 __all__ = ["TracedArray", "record_numpy"]
 

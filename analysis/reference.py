@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from analysis.arithmetics.exact import Exact
-from analysis.arithmetics.float64 import Float64
-from analysis.engine import Run, replay
-from analysis.measures import norm
-from analysis.tape import Tape
 from floatemu.errors import UnsupportedError
+
+from .arithmetics.exact import Exact
+from .arithmetics.float64 import Float64
+from .engine import Run, replay
+from .measures import norm
+from .tape import Tape
 
 __all__ = ["KINDS", "Reference", "reference"]
 

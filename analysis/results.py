@@ -11,9 +11,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from analysis import nets
-from analysis.arithmetics.float64 import Float64
-from analysis.comparison import (
+from floatemu.errors import UnsupportedError
+
+from . import nets
+from .arithmetics.float64 import Float64
+from .comparison import (
     NodeReport,
     TargetReport,
     alone,
@@ -23,16 +25,15 @@ from analysis.comparison import (
     flip_events,
     to_json,
 )
-from analysis.engine import Run, replay
-from analysis.events import Event
-from analysis.policy import Policy
-from analysis.reference import Reference
-from analysis.reference import reference as make_reference
-from analysis.storage import FileError
-from analysis.tape import Tape
-from analysis.terminal import plain
-from analysis.verdict import verdict
-from floatemu.errors import UnsupportedError
+from .engine import Run, replay
+from .events import Event
+from .policy import Policy
+from .reference import Reference
+from .reference import reference as make_reference
+from .storage import FileError
+from .tape import Tape
+from .terminal import plain
+from .verdict import verdict
 
 __all__ = ["Analysis", "analyze", "run_trace"]
 
@@ -203,7 +204,7 @@ class Analysis:
                     writer.writeheader()
                     writer.writerows(rows)
             elif file.suffix in (".png", ".svg"):
-                from analysis.report.plots import plot_errors
+                from .report.plots import plot_errors
 
                 plot_errors([self.to_json()], file)
             else:
@@ -366,7 +367,7 @@ def _write(
         found.save(folder / name)
         files.append(name)
     try:
-        from analysis.report.plots import plot_errors, plot_ranges
+        from .report.plots import plot_errors, plot_ranges
     except UnsupportedError as error:
         notes.append(str(error))
     else:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from analysis.storage import FileError, read_npz, write_npz
+from .storage import FileError, read_npz, write_npz
 
 __all__ = ["DIRECTIONS", "ROLES", "SCHEMA", "Node", "Output", "Tape", "TapeError", "Value"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from analysis.comparison import NodeReport, TargetReport
-from analysis.events import Event
+from .comparison import NodeReport, TargetReport
+from .events import Event
 
 __all__ = ["describe_event", "number", "numbers", "plural", "verdict", "worst_node"]
 

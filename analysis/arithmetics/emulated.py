@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 import floatemu as fe
-from analysis.arithmetics.base import Array
-from analysis.arithmetics.float64 import Float64
+
+from ..arithmetics.base import Array
+from ..arithmetics.float64 import Float64
 
 __all__ = ["Emulated", "Rounder"]
 

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from mpmath.ctx_mp import MPContext
 
-from analysis.arithmetics.base import Array
 from floatemu.errors import UnsupportedError
+
+from ..arithmetics.base import Array
 
 __all__ = ["MAX_BITS", "Exact"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from analysis.arithmetics import elementary
-from analysis.arithmetics.base import Array
+from ..arithmetics import elementary
+from ..arithmetics.base import Array
 
 __all__ = ["Float64"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from analysis.ops import elementwise, leaves, linalg, reduce, shape  # noqa: F401 (they register their operations)
-from analysis.ops.builder import Builder, Var
-from analysis.ops.loss import ACTIVATIONS, cross_entropy, gelu, gelu_tanh, mean, relu
-from analysis.ops.spec import Kind, OpSpec, get_op, register
+from ..ops import elementwise, leaves, linalg, reduce, shape  # noqa: F401 (they register their operations)
+from ..ops.builder import Builder, Var
+from ..ops.loss import ACTIVATIONS, cross_entropy, gelu, gelu_tanh, mean, relu
+from ..ops.spec import Kind, OpSpec, get_op, register
 
 __all__ = [
     "ACTIVATIONS",

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis.arithmetics.base import Array
-from analysis.arithmetics.float64 import Float64
-from analysis.ops.spec import get_op
-from analysis.tape import Node, Output, Tape, Value
 from floatemu.errors import UnsupportedError
+
+from ..arithmetics.base import Array
+from ..arithmetics.float64 import Float64
+from ..ops.spec import get_op
+from ..tape import Node, Output, Tape, Value
 
 __all__ = ["Builder", "Var"]
 

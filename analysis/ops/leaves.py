@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from analysis.ops.spec import Kind, OpSpec, register
-from analysis.tape import ROLES
+from ..ops.spec import Kind, OpSpec, register
+from ..tape import ROLES
 
 __all__: list[str] = []
 

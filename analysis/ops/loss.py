@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from analysis.ops.builder import Var
 from floatemu.errors import UnsupportedError
+
+from ..ops.builder import Var
 
 __all__ = ["ACTIVATIONS", "cross_entropy", "gelu", "gelu_tanh", "mean", "relu"]
 

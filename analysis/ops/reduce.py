@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.arithmetics.base import Array
-from analysis.arithmetics.float64 import Float64
-from analysis.ops.builder import Var
-from analysis.ops.spec import Attributes, Kind, OpSpec, register
+from ..arithmetics.base import Array
+from ..arithmetics.float64 import Float64
+from ..ops.builder import Var
+from ..ops.spec import Attributes, Kind, OpSpec, register
 
 __all__: list[str] = []
 

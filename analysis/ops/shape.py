@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.arithmetics.base import Arithmetic, Array
-from analysis.ops.builder import Var
-from analysis.ops.spec import Attributes, Kind, OpSpec, register
+from ..arithmetics.base import Arithmetic, Array
+from ..ops.builder import Var
+from ..ops.spec import Attributes, Kind, OpSpec, register
 
 __all__: list[str] = []
 

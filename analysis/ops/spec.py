@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from analysis.arithmetics.base import Arithmetic, Array
 from floatemu.errors import UnsupportedError
 
+from ..arithmetics.base import Arithmetic, Array
+
 if TYPE_CHECKING:
-    from analysis.ops.builder import Var
+    from ..ops.builder import Var
 
 __all__ = ["Kind", "OpSpec", "get_op", "register"]
 
