@@ -1,0 +1,184 @@
+"""Matrix products, bit for bit against plain Python over exact rationals, in every order, mode and arrangement."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+import summation
+from oracles import assert_bits
+
+import floatemu as fe
+from floatemu.gemm import matmul
+from floatemu.projection import Projection, Rounding, Saturation
+
+FORMATS = [fe.get_format(n) for n in ("binary16", "bfloat16", "e4m3fn", "e5m2", "tf32", "binary32", "binary64")]
+ODD = [
+    fe.Format("no subnormals", k=9, p=5, subnormals=False),
+    fe.Format("powers", k=6, p=1),
+    fe.Format("wide", k=40, p=30),
+    fe.Format("positive", k=8, p=4, signed=False),
+    fe.get_format("e4m3fnuz"),
+    fe.get_format("e2m3fn"),
+]
+ORDERS = ["sequential", "pairwise", "blocked(3)", "numpy_pairwise(4, 2)", "kahan", "neumaier", "exact"]
+KINDS = ["fp8", "half", "plain", "gaps", "special"]
+
+
+def operands(rng: np.random.Generator, shape: tuple[int, ...], kind: str) -> Any:
+    if kind == "fp8":
+        return fe.round(rng.standard_normal(shape).astype(np.float32) * 8, "e4m3fn")
+    if kind == "half":
+        return (rng.standard_normal(shape) * np.exp2(rng.integers(-12, 6, shape))).astype(np.float16)
+    if kind == "plain":
+        return rng.standard_normal(shape)
+    if kind == "gaps":
+        return rng.standard_normal(shape) * np.exp2(rng.integers(-30, 30, shape))
+    pool = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 240.0, 2.0**-9, 448.0, -448.0])
+    return rng.choice(pool, shape, p=[0.2, 0.2, 0.03, 0.03, 0.02, 0.12, 0.12, 0.1, 0.1, 0.05, 0.03])
+
+
+def expected(
+    a: Any, b: Any, order: str, by: Projection, product: Any, accumulate: Any, result: Any, fused: bool = False,
+    size: int | None = None, first: int = 0,
+) -> Any:  # fmt: skip
+    """The product of two matrices by the oracle; ``size`` and ``first`` as for one of a batch."""
+    m, n = len(a), b.shape[1]
+    values = np.empty((m, n), np.float64)
+    numbers = [int(v) for v in re.findall(r"\d+", order)]
+    for i, j in np.ndindex(m, n):
+        machine = summation.Machine(by, 5, 2, m * n if size is None else size, first + i * n + j, "zero")
+        terms = (a[i], b[:, j])
+        one = summation.reduce(machine, *terms, order.split("(")[0], numbers, fused, product, accumulate, result)
+        values[i, j] = float(one)
+    return values
+
+
+def settings(by: Projection) -> dict[str, Any]:
+    given: dict[str, Any] = {"rounding": by.rounding, "saturation": by.saturation, "nan": "zero", "dtype": np.float64}
+    if by.rounding.stochastic:
+        given |= {"random_bits": by.random_bits, "seed": 5, "stream": 2}
+    return given
+
+
+def projection(rng: np.random.Generator) -> Projection:
+    mode = Rounding(int(rng.choice([0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8])))
+    bits = int(rng.choice([1, 3, 8, 32])) if mode.stochastic else None
+    return Projection(mode, Saturation(int(rng.integers(3))), bits)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_formats_equal_the_oracle(order, kind):
+    rng = np.random.default_rng([ORDERS.index(order), KINDS.index(kind)])
+    for _ in range(12):
+        m, k, n = (int(v) for v in rng.integers(1, 7, 3))
+        a, b = operands(rng, (m, k), kind), operands(rng, (k, n), kind)
+        pool = np.array([*FORMATS, *ODD], object)
+        product, accumulate, result = (rng.choice(pool) for _ in range(3))
+        by = projection(rng)
+        fused = bool(rng.integers(2)) and order in ("sequential", "blocked(3)", "numpy_pairwise(4, 2)")
+        want = expected(a, b, order, by, product, accumulate, result, fused)
+        given = {} if fused else {"product": product}
+        got = matmul(a, b, result, order=order, accumulate=accumulate, fused=fused, **given, **settings(by))
+        assert_bits(got, want, what=f"{product.name} {accumulate.name} {result.name} {by} {fused}")
+
+
+@pytest.mark.parametrize("mode", Rounding)
+@pytest.mark.parametrize("fmt", [*FORMATS, *ODD], ids=lambda f: f.name)
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_format_for_all_equals_the_oracle(mode, fmt, kind):
+    rng = np.random.default_rng([int(mode), KINDS.index(kind)])
+    by = Projection(mode, random_bits=5 if mode.stochastic else None)
+    a, b = operands(rng, (3, 9), kind), operands(rng, (9, 19), kind)
+    want = expected(a, b, "sequential", by, fmt, fmt, fmt)
+    assert_bits(matmul(a, b, fmt, **settings(by)), want)
+
+
+@pytest.mark.parametrize("accumulate", ["binary16", "bfloat16", "e5m2", "binary32"])
+@pytest.mark.parametrize("mode", ["rne", "rtz", "stochastic_a"])
+def test_fp8_operands_into_each_accumulator(accumulate, mode):
+    rng = np.random.default_rng(3)
+    by = Projection(mode, random_bits=32 if mode == "stochastic_a" else None)
+    pool = fe.values("e4m3fn")
+    pool = pool[np.isfinite(pool)]
+    a, b = rng.choice(pool, (5, 30)), rng.choice(pool, (30, 33))  # products beyond binary16's range among them
+    fmt = fe.get_format(accumulate)
+    assert_bits(matmul(a, b, fmt, **settings(by)), expected(a, b, "sequential", by, fmt, fmt, fmt))
+
+
+def test_shapes_are_those_of_numpy():
+    rng = np.random.default_rng(0)
+    for left, right in [
+        ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((4, 2, 3), (3, 5)), ((4, 1, 2, 3), (6, 3, 5)), ((4, 2, 3), (3,)),
+        ((3,), (4, 3, 2)), ((0, 3), (3, 2)), ((2, 0), (0, 3)), ((0, 2, 3), (3, 2)),
+    ]:  # fmt: skip
+        a, b = rng.integers(-3, 4, left).astype(np.float32), rng.integers(-3, 4, right).astype(np.float32)
+        assert_bits(np.asarray(matmul(a, b, "binary16")), np.asarray(np.matmul(a, b)))
+
+
+def test_a_batch_counts_its_elements_through():
+    rng = np.random.default_rng(0)
+    a, b = operands(rng, (2, 3, 4), "fp8"), operands(rng, (2, 4, 5), "fp8")
+    by = Projection("stochastic_c", random_bits=4)
+    fmt = fe.get_format("bfloat16")
+    want = [expected(a[i], b[i], "sequential", by, fmt, fmt, fmt, size=30, first=15 * i) for i in range(2)]
+    assert_bits(matmul(a, b, fmt, **settings(by)), np.stack(want))
+
+
+@pytest.mark.parametrize("mode", ["rne", "stochastic_b"])
+@pytest.mark.parametrize("accumulate", ["binary16", "binary32", "binary64"])
+def test_threads_and_strides_change_no_bit(mode, accumulate):
+    rng = np.random.default_rng(0)
+    a, b = operands(rng, (37, 29), "fp8"), operands(rng, (29, 41), "fp8")
+    given = {"seed": 1} if mode == "stochastic_b" else {}
+
+    def run(x: Any, y: Any, threads: int = 1) -> Any:
+        return matmul(x, y, "binary16", mode, accumulate=accumulate, threads=threads, **given)
+
+    want = run(a, b)
+    for threads in (2, 3, 64):
+        assert_bits(run(a, b, threads), want)
+    assert_bits(run(np.asfortranarray(a), np.ascontiguousarray(b.T).T), want)
+    assert_bits(run(np.repeat(a, 2, 1)[:, ::2], b[::-1][::-1]), want)
+    assert_bits(run(a.astype(np.float64), b.astype(">f4")).astype(np.float32), want)
+
+
+def test_dot_and_matmul_agree():
+    rng = np.random.default_rng(0)
+    a, b = operands(rng, (5, 60), "half"), operands(rng, (60, 7), "half")
+    from floatemu.reductions import dot
+
+    for order in ORDERS:
+        want = np.array([[dot(a[i], b[:, j], "binary16", order=order) for j in range(7)] for i in range(5)])
+        assert_bits(matmul(a, b, "binary16", order=order), want)
+
+
+@pytest.mark.parametrize(("fmt", "limit"), [("binary16", 2048), ("bfloat16", 256), ("e4m3fn", 16), ("e5m2", 8)])
+def test_a_product_of_ones_stops_at_two_to_the_p(fmt, limit):
+    c = matmul(np.ones((2, 3000), np.float32), np.ones((3000, 20), np.float32), fmt)
+    assert np.all(c == limit)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "arguments", "words"),
+    [
+        (np.ones((2, 3)), np.ones((2, 3)), {}, "rows of 3 elements, b of shape (2, 3) columns of 2"),
+        (np.ones((2, 1, 1)), np.ones((3, 1, 1)), {}, "the leading axes do not broadcast: a (2, 1, 1), b (3, 1, 1)"),
+        (3.0, np.ones((1, 1)), {}, "a is a single number"),
+        (np.ones((1, 1)), np.ones((1, 1)), {"threads": 0}, "threads=0 is not a positive integer"),
+        (np.ones((1, 1)), np.ones((1, 1)), {"order": "random"}, "accepted: sequential, pairwise, blocked(n)"),
+        (np.ones((1, 1)), np.array([[object()]]), {}, "b holds elements that are no binary64 numbers"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_are_one_clear_error(a, b, arguments, words):
+    with pytest.raises(fe.UnsupportedError, match=re.escape(words)):
+        matmul(a, b, "binary16", **arguments)
+
+
+def test_a_nan_needs_a_format_that_has_one():
+    a = np.array([[1.0], [np.inf]])
+    with pytest.raises(fe.ProjectionError, match=re.escape("NaN at index (1, 0), but e2m1fn has no NaN")):
+        matmul(a, np.zeros((1, 2)), "e2m1fn", accumulate="binary16")
