@@ -18,6 +18,8 @@ from floatemu.arithmetic import mul as mul
 from floatemu.arithmetic import remainder as remainder
 from floatemu.arithmetic import sqrt as sqrt
 from floatemu.arithmetic import sub as sub
+from floatemu.array import EmulatedArray as EmulatedArray
+from floatemu.array import asarray as asarray
 from floatemu.codec import decode as decode
 from floatemu.codec import encode as encode
 from floatemu.codec import values as values
@@ -49,6 +51,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ALIASES",
     "FORMATS",
+    "EmulatedArray",
     "Flag",
     "FloatEmuError",
     "Format",
@@ -60,6 +63,7 @@ __all__ = [
     "Saturation",
     "UnsupportedError",
     "add",
+    "asarray",
     "decode",
     "div",
     "encode",
