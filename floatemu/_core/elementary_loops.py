@@ -1,0 +1,63 @@
+"""The compiled loops of the elementary functions, one per function: results rounded to odd in binary64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from floatemu._core import doubled, elementary, kernels
+from floatemu._core.elementary import settle
+from floatemu._core.exact import float_of
+
+UNARY = {**elementary.UNARY}
+
+kernels.register((*doubled.TEXT, *elementary.TEXT, *UNARY.values()))
+
+
+@cache
+def unary_loop(name: str) -> Callable[..., Any]:
+    """Return the loop of one function.
+
+    Returns
+    -------
+    callable
+        ``loop(x, out, pending, low, narrow, tables)``: binary64 operands and results, 1-D and contiguous; writes
+        the indices of the elements it could not settle to ``pending`` (int64, as long as x), returns their count.
+    """
+    w, kernel = np.uint64, UNARY[name]
+
+    def loop(x: Any, out: Any, pending: Any, low: Any, narrow: Any, t: Any) -> Any:
+        count = 0
+        for i in range(x.size):
+            h, rest, d = kernel(x[i], t)
+            bits, known = settle(w, h, rest, d, low, narrow)
+            out[i] = float_of(bits)
+            pending[count] = i
+            count += not known
+        return count
+
+    return kernels.compiled(loop, f"function {name}")
+
+
+BINARY: dict[str, Callable[..., Any]] = {}
+
+
+@cache
+def binary_loop(name: str) -> Callable[..., Any]:
+    """Return ``loop(x, y, out, pending, low, narrow, tables)`` of a function of two operands."""
+    w, kernel = np.uint64, BINARY[name]
+
+    def loop(x: Any, y: Any, out: Any, pending: Any, low: Any, narrow: Any, t: Any) -> Any:
+        count = 0
+        for i in range(x.size):
+            h, rest, d = kernel(x[i], y[i], t)
+            bits, known = settle(w, h, rest, d, low, narrow)
+            out[i] = float_of(bits)
+            pending[count] = i
+            count += not known
+        return count
+
+    return kernels.compiled(loop, f"function {name}")

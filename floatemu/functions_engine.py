@@ -1,0 +1,249 @@
+"""Elementary functions on arrays: operands, tables, kernels, what they leave open, and one projection at the end.
+
+Every result is first rounded to odd in binary64, independently of the format: by a table of all values
+of a narrow dtype, by a kernel, or by :mod:`floatemu.functions_exact`. Rounded again to p bits with n
+random bits that is the exact value's rounding, flags included, if p + n + 2 <= 53 and the format's
+values lie within binary64's range. Other formats go element by element through exact numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from floatemu._core import rounding as marks
+from floatemu._core.elementary_loops import binary_loop, unary_loop
+from floatemu._core.elementary_tables import tables
+from floatemu.arithmetic import Options, _fraction, _operand
+from floatemu.errors import ProjectionError, UnsupportedError
+from floatemu.format import Format
+from floatemu.formats import get_format
+from floatemu.functions_exact import function
+from floatemu.operands import Exact, dtype_format, random_integers
+from floatemu.projecting import Request, nan_message, number_of_code, project_array, project_number
+from floatemu.results import check_out, result_dtype
+
+EDGE = 940
+"""A format all of whose values and rounding boundaries lie within 2^-EDGE .. 2^EDGE is narrow."""
+ODD_MAX = math.ldexp(2**53 - 1, 971)
+
+
+def apply(name: str, operands: tuple[Any, ...], fmt: Format | str, rounding: Any, options: dict[str, Any]) -> Any:
+    """Check the operands, compute the function of their exact values, round once.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``UNARY`` or ``BINARY``.
+    operands : tuple of array_like
+    fmt, rounding, options
+        As the faces take them.
+
+    Returns
+    -------
+    numpy.ndarray or scalar
+        Values; with ``flags=True`` a pair of values and flags.
+
+    Raises
+    ------
+    UnsupportedError, ProjectionError, FormatError
+    """
+    try:
+        chosen = Options(**options)
+    except TypeError:
+        known = ", ".join(Options.__dataclass_fields__)
+        raise UnsupportedError(f"unknown option among {sorted(options)}; accepted: {known}") from None
+    fmt = get_format(fmt)
+    request = Request.make(
+        fmt, rounding, chosen.saturation, chosen.random_bits, chosen.random, chosen.seed, chosen.stream, chosen.nan
+    )
+    arrays = [_operand(x, "xy"[i]) for i, x in enumerate(operands)]
+    try:
+        shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    except ValueError:
+        shapes = ", ".join(f"{'xy'[i]} {a.shape}" for i, a in enumerate(arrays))
+        raise UnsupportedError(f"the shapes do not broadcast: {shapes}; insert axes of length 1 or reshape") from None
+    kind = result_dtype([a.dtype for a in arrays], fmt, chosen.dtype, chosen.out)
+    if chosen.out is not None:
+        check_out(chosen.out, shape)
+    values = np.empty(shape, kind)
+    flags = np.zeros(shape, np.uint8) if chosen.flags else None
+    # Python numbers that binary64 holds are such numbers; the others stay as they are.
+    arrays = [_as_doubles(a) if a.dtype == object else a for a in arrays]
+    wide = fmt.p + request.bits + 2 > 53 or fmt.qmin - request.bits - 2 < -1074 or fmt.emax > 1023
+    if wide or any(a.dtype == object for a in arrays):
+        _one_by_one(name, arrays, shape, request, values, flags)
+    else:
+        odd = _odd_values(name, arrays, shape, request)
+        project_array(odd, request, values, coded=False, flags=flags)
+        if flags is not None:
+            flags |= _flags_of(odd, arrays)
+    if chosen.out is not None:
+        chosen.out[...] = values
+        values = chosen.out
+    elif not shape and not any(isinstance(x, np.ndarray) for x in operands):
+        return (values[()], flags[()]) if flags is not None else values[()]
+    return (values, flags) if flags is not None else values
+
+
+def _as_doubles(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """An object array as binary64 numbers, if they all are such."""
+    result = np.empty(array.shape, np.float64)
+    for index in np.ndindex(array.shape):
+        number = array[index]
+        try:
+            value = float(number)
+            if not (value - value != 0 or _fraction(value) == _fraction(number)):
+                return array
+            if math.isinf(value) and number != value:
+                return array
+        except (OverflowError, TypeError, ValueError):
+            return array
+        result[index] = value
+    return result
+
+
+def _flags_of(odd: Any, arrays: list[Any]) -> Any:
+    """Invalid where numbers give a NaN; division by zero where finite ones give an exact infinity."""
+    operands = [_doubles(a) for a in arrays]
+    number, finite = True, True
+    for a in operands:
+        number = number & ~np.isnan(a)
+        finite = finite & np.isfinite(a)
+    invalid = np.isnan(odd) & number
+    return (invalid * (marks.INVALID | marks.NAN_BORN) | (np.isinf(odd) & finite) * marks.DIVIDE_BY_ZERO).astype(
+        np.uint8
+    )
+
+
+def _doubles(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    with np.errstate(all="ignore"):  # a signalling NaN of a narrow dtype
+        return np.ascontiguousarray(array, np.float64).reshape(array.shape)
+
+
+# Results rounded to odd -----------------------------------------------------------------------------------------------
+
+
+def _odd_values(name: str, arrays: list[Any], shape: tuple[int, ...], request: Request) -> Any:
+    """The exact values rounded to odd, as far as ``request`` can tell them apart."""
+    if len(arrays) == 1 and shape:
+        source = arrays[0]
+        own = dtype_format(source.dtype)
+        if own is not None and own.k in (8, 16) and source.size >= 4096:
+            native = np.ascontiguousarray(source, source.dtype.newbyteorder("="))
+            return narrow_table(name, native.dtype)[native.view(f"u{native.itemsize}")]
+    low = (1 << (52 - request.fmt.p - request.bits)) - 1
+    fmt = request.fmt
+    narrow = fmt.qmin - request.bits - 2 > -EDGE and fmt.emax < EDGE
+    operands = [np.ascontiguousarray(np.broadcast_to(_doubles(a), shape)).reshape(-1) for a in arrays]
+    return _settled(name, operands, low, narrow).reshape(shape)
+
+
+def _settled(name: str, operands: list[Any], low: int, narrow: bool) -> Any:
+    """Run the kernel and decide what it leaves open."""
+    out = np.empty(operands[0].size, np.float64)
+    pending = np.empty(out.size + 1, np.int64)
+    loop = unary_loop(name) if len(operands) == 1 else binary_loop(name)
+    given = []
+    for operand in operands:
+        view = operand.view()
+        view.flags.writeable = False  # one constness for all callers: numba compiles the two apart
+        given.append(view)
+    count = loop(*given, out, pending, np.uint64(low), narrow, tables())
+    for i in pending[:count]:
+        exact = function(name, tuple(Fraction(float(a[i])) for a in operands), 53)
+        out[i] = odd_float(exact)
+    return out
+
+
+@lru_cache(maxsize=64)
+def narrow_table(name: str, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Results rounded to odd for every code of an 8- or 16-bit floating dtype.
+
+    Parameters
+    ----------
+    name : str
+    dtype : numpy.dtype
+
+    Returns
+    -------
+    numpy.ndarray
+        float64, read-only, one element per code; good for every format and mode that binary64 serves.
+    """
+    codes = np.arange(1 << 8 * dtype.itemsize, dtype=f"u{dtype.itemsize}")
+    table: np.ndarray[Any, Any] = _settled(name, [_doubles(codes.view(dtype))], 0, False)
+    table.flags.writeable = False
+    return table
+
+
+def odd_float(number: Exact) -> float:
+    """Return an exact number rounded to odd in binary64, with an unbounded range replaced by its odd ends."""
+    significand, quantum = number.significand, number.quantum
+    sign = -1.0 if number.negative else 1.0
+    if significand == 0:
+        return sign * 0.0
+    top = significand.bit_length() + quantum
+    if top > 1024:
+        return sign * ODD_MAX
+    excess = max(top - 53, -1074) - quantum
+    sticky = number.sticky
+    if excess > 0:
+        excess = min(excess, significand.bit_length() + 1)
+        sticky = sticky or bool(significand & ((1 << excess) - 1))
+        significand, quantum = significand >> excess, max(top - 53, -1074)
+    elif sticky:  # fewer bits than binary64's: the sticky one goes below them
+        significand, quantum = significand << -excess, quantum + excess
+    return sign * math.ldexp(significand | sticky, quantum)
+
+
+# One by one -----------------------------------------------------------------------------------------------------------
+
+
+def _one_by_one(
+    name: str, arrays: list[Any], shape: tuple[int, ...], request: Request, values: Any, flags: Any
+) -> None:
+    random = None if request.random is None else random_integers(request.random, shape, request.bits)
+    broadcast = [np.broadcast_to(a, shape) for a in arrays]
+    for position, index in enumerate(np.ndindex(shape)):
+        one = request
+        if random is not None:
+            one = Request(request.fmt, request.projection, request.nan, 0, random[index])
+        operands = [a[index] if a.dtype == object else a[index].item() for a in broadcast]
+        number, extra = _number(name, operands, request.fmt.p + request.bits + 2)
+        if number.special == "nan" and not request.fmt.has_nan and request.nan is None:
+            raise ProjectionError(nan_message(request.fmt, index))
+        code, flag = project_number(number, one, position)
+        values[index] = float(number_of_code(code, request.fmt))
+        if flags is not None:
+            flags[index] = flag | extra
+
+
+def _number(name: str, operands: list[Any], bits: int) -> tuple[Exact, int]:
+    """The exact result of single numbers with the flags it raises before rounding."""
+    floats = [_stand_in(x) for x in operands]
+    arrays = [np.array([x]) for x in floats]
+    if any(x - x != 0 or x == 0 for x in floats):
+        odd = _settled(name, arrays, 0, False)
+        value = float(odd[0])
+        if value - value != 0 or value == 0 or not all(x - x == 0 for x in floats):
+            special = "nan" if value != value else "inf" if math.isinf(value) else ""
+            extra = int(_flags_of(odd, arrays)[0])
+            if special or value == 0:
+                return Exact(math.copysign(1.0, value) < 0, 0, special=special), extra
+    result = function(name, tuple(_fraction(x) for x in operands), bits)
+    return result, (marks.INVALID | marks.NAN_BORN) * (result.special == "nan")
+
+
+def _stand_in(x: Any) -> float:
+    """A binary64 number with the same sign and kind (zero, finite, infinite, NaN), and x itself where it is one."""
+    try:
+        value = float(x)
+    except OverflowError:
+        return math.copysign(1.5, x)
+    if (math.isinf(value) and x != value) or (value == 0 and x != 0):
+        return math.copysign(1.5, x)
+    return value
