@@ -33,6 +33,7 @@ from floatemu.formats import ALIASES as ALIASES
 from floatemu.formats import FORMATS as FORMATS
 from floatemu.formats import get_format as get_format
 from floatemu.formats import p3109 as p3109
+from floatemu.gemm import matmul as matmul
 from floatemu.landmarks import finfo as finfo
 from floatemu.landmarks import isrepresentable as isrepresentable
 from floatemu.landmarks import nextafter as nextafter
@@ -40,6 +41,10 @@ from floatemu.landmarks import ulp as ulp
 from floatemu.projection import Projection as Projection
 from floatemu.projection import Rounding as Rounding
 from floatemu.projection import Saturation as Saturation
+from floatemu.reductions import dot as dot
+from floatemu.reductions import mean as mean
+from floatemu.reductions import norm as norm
+from floatemu.reductions import sum as sum
 from floatemu.rounding import Flag as Flag
 from floatemu.rounding import round as round
 from floatemu.rounding import round_with_flags as round_with_flags
@@ -47,7 +52,7 @@ from floatemu.rounding import rounder as rounder
 
 __version__ = "0.1.0"
 
-# `round` stays out, so that a star import hides no builtin.
+# `round` and `sum` stay out, so that a star import hides no builtin.
 __all__ = [
     "ALIASES",
     "FORMATS",
@@ -66,17 +71,21 @@ __all__ = [
     "asarray",
     "decode",
     "div",
+    "dot",
     "encode",
     "finfo",
     "fma",
     "get_format",
     "isrepresentable",
+    "matmul",
     "maximum",
     "maximumNumber",
+    "mean",
     "minimum",
     "minimumNumber",
     "mul",
     "nextafter",
+    "norm",
     "p3109",
     "remainder",
     "round_with_flags",

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from floatemu import arithmetic
+from floatemu import arithmetic, gemm, reductions
 from floatemu._core.random import stream_state
 from floatemu.codec import encode
 from floatemu.errors import ProjectionError, UnsupportedError
@@ -209,9 +209,8 @@ class EmulatedArray(NDArrayOperatorsMixin):
             rounding = first.settings.projection.rounding
             data = round_values(ufunc(*raw), first.fmt, rounding, **first.settings.options(stream))
         else:
-            data = _UFUNCS[name](
-                *raw, first.fmt, first.settings.projection.rounding, dtype=first._data.dtype, **first.settings.options(stream)
-            )  # fmt: skip
+            options = first.settings.options(stream) | {"dtype": first._data.dtype}
+            data = _UFUNCS[name](*raw, first.fmt, first.settings.projection.rounding, **options)
         if out is None:
             return first._like(data, stream)
         if not isinstance(out, EmulatedArray) or out.fmt != first.fmt:
@@ -232,7 +231,9 @@ class EmulatedArray(NDArrayOperatorsMixin):
                         "format with fe.add(x, y, fmt) and its kind, or bring one to the other's with .astype(fmt)"
                     )
                 result.append(x)
-            elif isinstance(x, (int, float, Fraction)) and not isinstance(x, (bool, np.generic)) or hasattr(x, "_mpf_"):
+            elif hasattr(x, "_mpf_") or (
+                isinstance(x, (int, float, Fraction)) and not isinstance(x, (bool, np.generic))
+            ):
                 saturation = self.settings.projection.saturation
                 number = x if compare else round_values(x, self.fmt, saturation=saturation, nan=self.settings.nan)
                 result.append(np.float64(number) if not compare else float(number))
@@ -247,10 +248,34 @@ class EmulatedArray(NDArrayOperatorsMixin):
         name = function.__name__
         if name in _SHAPES:
             return _by_shape(function, args, kwargs)
-        raise UnsupportedError(
-            f"np.{name} is not defined for EmulatedArray; defined: {', '.join(sorted(_SHAPES))}. Sums and products need "
-            "an order and an accumulator: use floatemu's own"
-        )
+        if name in _REDUCTIONS:
+            return self._reduced(name, args, kwargs)
+        known = ", ".join(sorted({*_SHAPES, *_REDUCTIONS}))
+        raise UnsupportedError(f"np.{name} is not defined for EmulatedArray; defined: {known}")
+
+    def _reduced(self, name: str, args: Any, kwargs: Any) -> EmulatedArray:
+        count = 2 if name == "dot" else 1
+        operands = self._aligned(tuple(args[:count]))
+        given = dict(zip(("axis",), args[count:], strict=False)) | kwargs
+        if len(args) > count + 1 or set(given) - {"axis", "keepdims"}:
+            raise UnsupportedError(
+                f"np.{name} of an EmulatedArray takes axis and keepdims; given {sorted(given)}. For another order or "
+                f"accumulator call floatemu's own with .values"
+            )
+        given = {key: value for key, value in given.items() if value is not None}
+        stream = _derived(name, tuple(x.stream if isinstance(x, EmulatedArray) else 0 for x in operands))
+        settings = self.settings
+        options = settings.options(stream) | {"dtype": self._data.dtype} | given
+        rounding = settings.projection.rounding
+        return self._like(_REDUCTIONS[name](*map(_raw, operands), self.fmt, rounding, **options), stream)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> EmulatedArray:
+        """Sum from first to last, every partial sum rounded to the format."""
+        return self._reduced("sum", (self,), {"axis": axis, "keepdims": keepdims})
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> EmulatedArray:
+        """:meth:`sum` divided by the count, rounded to the format."""
+        return self._reduced("mean", (self,), {"axis": axis, "keepdims": keepdims})
 
 
 def _raw(x: Any) -> Any:
@@ -290,8 +315,17 @@ _UFUNCS: dict[str, Callable[..., Any]] = {
     "fmax": arithmetic.maximumNumber,
     "square": _square,
     "reciprocal": _reciprocal,
+    "matmul": gemm.matmul,
 }
 """numpy's universal functions that round, and the faces that do it."""
+
+_REDUCTIONS: dict[str, Callable[..., Any]] = {
+    "sum": reductions.sum,
+    "mean": reductions.mean,
+    "norm": reductions.norm,
+    "dot": gemm.matmul,
+}
+"""numpy's reductions: from first to last, every partial sum in the array's own format. floatemu's own name other orders."""
 
 _MOVES = {"negative", "positive", "absolute", "fabs"}
 """Universal functions whose result is a value of the format already."""
