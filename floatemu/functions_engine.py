@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 
 from floatemu._core import rounding as marks
-from floatemu._core.elementary_loops import binary_loop, unary_loop
-from floatemu._core.elementary_tables import tables
 from floatemu.arithmetic import Options, _fraction, _operand
 from floatemu.errors import ProjectionError, UnsupportedError
 from floatemu.format import Format
@@ -145,15 +143,17 @@ def _odd_values(name: str, arrays: list[Any], shape: tuple[int, ...], request: R
 
 def _settled(name: str, operands: list[Any], low: int, narrow: bool) -> Any:
     """Run the kernel and decide what it leaves open."""
+    from floatemu._core import elementary_loops as loops  # here: its tables take mpmath and a tenth of a second
+
     out = np.empty(operands[0].size, np.float64)
     pending = np.empty(out.size + 1, np.int64)
-    loop = unary_loop(name) if len(operands) == 1 else binary_loop(name)
+    loop = loops.unary_loop(name) if len(operands) == 1 else loops.binary_loop(name)
     given = []
     for operand in operands:
         view = operand.view()
         view.flags.writeable = False  # one constness for all callers: numba compiles the two apart
         given.append(view)
-    count = loop(*given, out, pending, np.uint64(low), narrow, tables())
+    count = loop(*given, out, pending, np.uint64(low), narrow)
     for i in pending[:count]:
         exact = function(name, tuple(Fraction(float(a[i])) for a in operands), 53)
         out[i] = odd_float(exact)

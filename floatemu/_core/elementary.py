@@ -1,7 +1,6 @@
 """Elementary functions in pairs of binary64 numbers: exponentials, logarithms, what is made of them; the loops.
 
-A kernel takes a binary64 number and the :class:`~floatemu._core.elementary_tables.Tables`, and returns
-(h, l, d): a pair, and a bound d on its absolute error.
+A kernel takes a binary64 number and returns (h, l, d): a pair, and a bound d on its absolute error.
 
 - d > 0: the exact value lies within d of h + l.
 - d = 0: the exact value is h if l = 0; else it lies strictly between h and its neighbour on the side of l
@@ -34,6 +33,7 @@ from floatemu._core.doubled import (
     sum2,
     whole,
 )
+from floatemu._core.elementary_tables import LOGS, POWERS
 from floatemu._core.exact import bits_of, float_of, to_odd
 
 W = np.uint64
@@ -84,7 +84,7 @@ def settle(w: Any, h: Any, l: Any, d: Any, low: Any, narrow: Any) -> Any:  # noq
 # Exponentials ---------------------------------------------------------------------------------------------------------
 
 
-def exp_pair(xh: Any, xl: Any, t: Any) -> Any:
+def exp_pair(xh: Any, xl: Any) -> Any:
     """(h, l, k) with exp(xh + xl) = (h + l) * 2^k, 0.99 < h < 2.01, relative error below 2^-74; |xh| < 1100.
 
     n steps of ln 2 / 64: both n * STEP_1 (17 + 34 bits) and its difference to xh are exact, and the two
@@ -100,7 +100,7 @@ def exp_pair(xh: Any, xl: Any, t: Any) -> Any:
     eh, el = sum2(rh, s)
     eh, el = quick2(eh, el + (rl + (f + (rh * rl + tail))))
     i = int(n)
-    th, tl = t.powers[i & 63, 0], t.powers[i & 63, 1]
+    th, tl = POWERS[i & 63, 0], POWERS[i & 63, 1]
     ph, pl = multiply_pairs(th, tl, eh, el)
     h, low = add(th, tl, ph, pl)
     return h, low, i >> 6
@@ -116,7 +116,7 @@ def scaled(h: Any, l: Any, k: Any, relative: Any) -> Any:  # noqa: E741
     return h * s, l * s, abs(h) * s * relative
 
 
-def exp(x: Any, t: Any) -> Any:
+def exp(x: Any) -> Any:
     """exp(x)."""
     if x != x or x == 0 or x - x != 0:
         return (1.0 if x == 0 else 0.0 if x < 0 else x), 0.0, 0.0
@@ -124,11 +124,11 @@ def exp(x: Any, t: Any) -> Any:
         return (HUGE if x > 0 else TINY), 0.0, -1.0
     if abs(x) < 2.0**-56:
         return 1.0, x, 0.0
-    h, low, k = exp_pair(x, 0.0, t)
+    h, low, k = exp_pair(x, 0.0)
     return scaled(h, low, k, 2.0**-70)
 
 
-def exp2(x: Any, t: Any) -> Any:
+def exp2(x: Any) -> Any:
     """2^x: exact for integers, and for no other rational x."""
     if x != x or x - x != 0:
         return (0.0 if x < 0 else x), 0.0, 0.0
@@ -141,11 +141,11 @@ def exp2(x: Any, t: Any) -> Any:
     if abs(x) < 2.0**-56:
         return 1.0, x, 0.0
     rh, rl = multiply_pairs(x - n, 0.0, LN2_H, LN2_L)
-    h, low, k = exp_pair(rh, rl, t)
+    h, low, k = exp_pair(rh, rl)
     return scaled(h, low, k + int(n), 2.0**-70)
 
 
-def expm1_pair(x: Any, t: Any) -> Any:
+def expm1_pair(x: Any) -> Any:
     """exp(x) - 1 as a pair, relative error below 2^-67; |x| < 600.
 
     Below 2^-7 its series: the terms from x^3 / 6 on, 2^-16.5 of the whole, in binary64. Above, the
@@ -157,12 +157,12 @@ def expm1_pair(x: Any, t: Any) -> Any:
         tail = x * x * x * (1 / 6 + x * (1 / 24 + tail))
         h, low = sum2(x, s)
         return quick2(h, low + (f + tail))
-    h, low, k = exp_pair(x, 0.0, t)
+    h, low, k = exp_pair(x, 0.0)
     s = power_of_two(k)
     return add(h * s, low * s, -1.0, 0.0)
 
 
-def expm1(x: Any, t: Any) -> Any:
+def expm1(x: Any) -> Any:
     """exp(x) - 1."""
     if x != x or x == 0 or x - x != 0:
         return (-1.0 if x < 0 else x), 0.0, 0.0
@@ -173,13 +173,13 @@ def expm1(x: Any, t: Any) -> Any:
     if abs(x) < 2.0**-56:
         return x, 1.0, 0.0
     if x > 100:  # one is less than 2^-140 of it
-        h, low, k = exp_pair(x, 0.0, t)
+        h, low, k = exp_pair(x, 0.0)
         return scaled(h, low, k, 2.0**-70)
-    h, low = expm1_pair(x, t)
+    h, low = expm1_pair(x)
     return h, low, abs(h) * 2.0**-65
 
 
-def sinh(x: Any, t: Any) -> Any:
+def sinh(x: Any) -> Any:
     """(e + e / (e + 1)) / 2 with e = exp(x) - 1; beyond 60, exp(|x|) / 2."""
     if x == 0 or x - x != 0:
         return x, 0.0, 0.0
@@ -187,10 +187,10 @@ def sinh(x: Any, t: Any) -> Any:
         return x, x, 0.0
     a = abs(x)
     if a > 60:
-        h, low, k = exp_pair(min(a, 1000.0), 0.0, t)
+        h, low, k = exp_pair(min(a, 1000.0), 0.0)
         h, low, d = scaled(h, low, k - 1, 2.0**-70)
     else:
-        e, f = expm1_pair(a, t)
+        e, f = expm1_pair(a)
         g, r = add(e, f, 1.0, 0.0)
         qh, ql = divide_pairs(e, f, g, r)
         h, low = add(e, f, qh, ql)
@@ -198,14 +198,14 @@ def sinh(x: Any, t: Any) -> Any:
     return (h, low, d) if x > 0 else (-h, -low, d)
 
 
-def cosh(x: Any, t: Any) -> Any:
+def cosh(x: Any) -> Any:
     """(exp(x) + 1 / exp(x)) / 2."""
     if x != x or x == 0 or x - x != 0:
         return (1.0 if x == 0 else abs(x)), 0.0, 0.0
     a = abs(x)
     if a < 2.0**-28:
         return 1.0, NEAR, 0.0
-    h, low, k = exp_pair(min(a, 1000.0), 0.0, t)
+    h, low, k = exp_pair(min(a, 1000.0), 0.0)
     if a > 60:
         return scaled(h, low, k - 1, 2.0**-70)
     s = power_of_two(k)
@@ -214,7 +214,7 @@ def cosh(x: Any, t: Any) -> Any:
     return 0.5 * h, 0.5 * low, h * 2.0**-70
 
 
-def tanh(x: Any, t: Any) -> Any:
+def tanh(x: Any) -> Any:
     """e / (e + 2) with e = exp(2 x) - 1."""
     if x != x or x == 0:
         return x, 0.0, 0.0
@@ -224,20 +224,20 @@ def tanh(x: Any, t: Any) -> Any:
     elif a < 2.0**-28:
         h, low, d = a, -a, 0.0
     else:
-        e, f = expm1_pair(2 * a, t)
+        e, f = expm1_pair(2 * a)
         g, r = add(e, f, 2.0, 0.0)
         h, low = divide_pairs(e, f, g, r)
         d = h * 2.0**-65
     return (h, low, d) if x > 0 else (-h, -low, d)
 
 
-def sigmoid_pair(xh: Any, xl: Any, t: Any) -> Any:
+def sigmoid_pair(xh: Any, xl: Any) -> Any:
     """(h, l, k) with 1 / (1 + exp(-x)) = (h + l) * 2^k, relative error below 2^-73; |x| < 1100.
 
     With e = exp(-|x|) it is 1 / (1 + e) or e / (1 + e): nothing cancels. Where e < 2^-60 its square is left out.
     """
     negative = xh < 0
-    h, low, k = exp_pair(xh, xl, t) if negative else exp_pair(-xh, -xl, t)
+    h, low, k = exp_pair(xh, xl) if negative else exp_pair(-xh, -xl)
     s = power_of_two(max(k, -1000))
     g, r = add(h * s, low * s, 1.0, 0.0)
     if negative:
@@ -247,7 +247,7 @@ def sigmoid_pair(xh: Any, xl: Any, t: Any) -> Any:
     return h, low, 0
 
 
-def sigmoid(x: Any, t: Any) -> Any:
+def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)); 1/2 at 0."""
     if x != x or x == 0 or x - x != 0:
         return (0.5 if x == 0 else 1.0 if x > 0 else 0.0 if x < 0 else x), 0.0, 0.0
@@ -257,7 +257,7 @@ def sigmoid(x: Any, t: Any) -> Any:
         return TINY, 0.0, -1.0
     if abs(x) < 2.0**-56:
         return 0.5, x, 0.0
-    h, low, k = sigmoid_pair(x, 0.0, t)
+    h, low, k = sigmoid_pair(x, 0.0)
     return scaled(h, low, k, 2.0**-69)
 
 
@@ -272,7 +272,7 @@ def gated(x: Any, h: Any, l: Any, k: Any, relative: Any) -> Any:  # noqa: E741
     return ph * s, pl * s, abs(ph) * s * relative
 
 
-def silu(x: Any, t: Any) -> Any:
+def silu(x: Any) -> Any:
     """x * sigmoid(x)."""
     if x != x or x == 0 or x - x != 0:
         return (-0.0 if x < 0 else x), 0.0, 0.0
@@ -282,7 +282,7 @@ def silu(x: Any, t: Any) -> Any:
         return -TINY, 0.0, -1.0
     if (abs(x) < 2.0**-60) & (abs(x) > 2.0**-900):
         return 0.5 * x, 1.0, 0.0  # x / 2 + x^2 / 4
-    h, low, k = sigmoid_pair(x, 0.0, t)
+    h, low, k = sigmoid_pair(x, 0.0)
     return gated(x, h, low, k, 2.0**-69)
 
 
@@ -298,30 +298,30 @@ def log_series(rh: Any, rl: Any) -> Any:
     return quick2(h, low + (rl + (f + (tail - rh * rl))))
 
 
-def log_parts(xh: Any, xl: Any, t: Any) -> Any:
+def log_parts(xh: Any, xl: Any) -> Any:
     """(k, h, l) with log(xh + xl) = k ln 2 + h + l, where |h + l| < 0.36 and k = 0 from 0.71 to 1.41.
 
     The significand m times a reciprocal of 9 bits from a table gives 1 + r; where that reciprocal is
     not 1, -log of it, at least 2^-7.2, is added. The product is exact as a pair. For normal xh > 0.
     """
     bits = W(bits_of(xh))
-    k = int(bits >> W(52)) - 1023
+    k = np.int64(bits >> W(52)) - 1023
     m = float_of(W(bits & W(0xFFFFFFFFFFFFF)) | W(0x3FF0000000000000))
     if m > 2 * ROOT_HALF:
         m, k = 0.5 * m, k + 1
     s = power_of_two(-k) if xl != 0 else 0.0
     i = int(m * 128.0) - 90
-    p, e = product2(m, t.logs[i, 0])
-    rh, rl = quick2(p - 1.0, e + (xl * s) * t.logs[i, 0])
+    p, e = product2(m, LOGS[i, 0])
+    rh, rl = quick2(p - 1.0, e + (xl * s) * LOGS[i, 0])
     h, low = log_series(rh, rl)
-    if t.logs[i, 0] != 1.0:
-        h, low = add(t.logs[i, 1], t.logs[i, 2], h, low)
+    if LOGS[i, 0] != 1.0:
+        h, low = add(LOGS[i, 1], LOGS[i, 2], h, low)
     return k, h, low
 
 
-def log_pair(xh: Any, xl: Any, t: Any) -> Any:
+def log_pair(xh: Any, xl: Any) -> Any:
     """log(xh + xl) as a pair, relative error below 2^-66."""
-    k, h, low = log_parts(xh, xl, t)
+    k, h, low = log_parts(xh, xl)
     if k != 0:
         p, e = sum2(k * LN2_1, k * LN2_2)  # the first product is exact, the second within 2^-83 of the sum
         h, low = add(p, e, h, low)
@@ -333,26 +333,26 @@ def log_special(x: Any) -> Any:
     return (-INFINITY if x == 0 else x if x > 0 or x != x else NAN), 0.0, 0.0
 
 
-def log(x: Any, t: Any) -> Any:
+def log(x: Any) -> Any:
     """log(x); exact only at 1."""
     if not (x > 0) or x == INFINITY:
         return log_special(x)
     if x == 1:
         return 0.0, 0.0, 0.0
     if x < 2.0**-1000:
-        h, low = log_pair(x * 2.0**200, 0.0, t)
+        h, low = log_pair(x * 2.0**200, 0.0)
         h, low = add(h, low, -200 * LN2_1, -200 * LN2_2)
     else:
-        h, low = log_pair(x, 0.0, t)
+        h, low = log_pair(x, 0.0)
     return h, low, abs(h) * 2.0**-64
 
 
-def log2(x: Any, t: Any) -> Any:
+def log2(x: Any) -> Any:
     """log2(x): exact at powers of two, and at no other rational number."""
     if not (x > 0) or x == INFINITY:
         return log_special(x)
     lift = 200 if x < 2.0**-1000 else 0
-    k, h, low = log_parts(x * 2.0**lift, 0.0, t)
+    k, h, low = log_parts(x * 2.0**lift, 0.0)
     whole_part = float(k - lift)
     if h == 0:
         return whole_part, 0.0, 0.0
@@ -361,12 +361,12 @@ def log2(x: Any, t: Any) -> Any:
     return h, low, abs(h) * 2.0**-64
 
 
-def log10(x: Any, t: Any) -> Any:
+def log10(x: Any) -> Any:
     """log10(x): exact at powers of ten, of which binary64 holds 10^0 to 10^22."""
     if not (x > 0) or x == INFINITY:
         return log_special(x)
     lift = 200 if x < 2.0**-1000 else 0
-    k, h, low = log_parts(x * 2.0**lift, 0.0, t)
+    k, h, low = log_parts(x * 2.0**lift, 0.0)
     h, low = multiply_pairs(h, low, PER_LN10_H, PER_LN10_L)
     if k != lift:
         p, e = sum2((k - lift) * LG2_1, (k - lift) * LG2_2)
@@ -381,16 +381,16 @@ def log10(x: Any, t: Any) -> Any:
     return h, low, abs(h) * 2.0**-64
 
 
-def log1p_pair(xh: Any, xl: Any, t: Any) -> Any:
+def log1p_pair(xh: Any, xl: Any) -> Any:
     """log(1 + x) as a pair for x > -1, relative error below 2^-66."""
     if abs(xh) < 2.0**-7:
         return log_series(xh, xl)
     sh, sl = sum2(1.0, xh)
     sh, sl = quick2(sh, sl + xl)
-    return log_pair(sh, sl, t)
+    return log_pair(sh, sl)
 
 
-def log1p(x: Any, t: Any) -> Any:
+def log1p(x: Any) -> Any:
     """log(1 + x)."""
     if not (x > -1) or x == INFINITY:
         return (-INFINITY if x == -1 else x if x > 0 or x != x else NAN), 0.0, 0.0
@@ -398,11 +398,11 @@ def log1p(x: Any, t: Any) -> Any:
         return x, 0.0, 0.0
     if abs(x) < 2.0**-56:
         return x, -1.0, 0.0
-    h, low = log1p_pair(x, 0.0, t)
+    h, low = log1p_pair(x, 0.0)
     return h, low, abs(h) * 2.0**-64
 
 
-def softplus(x: Any, t: Any) -> Any:
+def softplus(x: Any) -> Any:
     """log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)); beyond -40, e - e^2 / 2, whose e^3 / 3 is below 2^-115 of it."""
     if x != x or x - x != 0:
         return (0.0 if x < 0 else x), 0.0, 0.0
@@ -410,13 +410,13 @@ def softplus(x: Any, t: Any) -> Any:
         return x, 1.0, 0.0
     if x < -1000:
         return TINY, 0.0, -1.0
-    h, low, k = exp_pair(-abs(x), 0.0, t)
+    h, low, k = exp_pair(-abs(x), 0.0)
     s = power_of_two(max(k, -1000))
     if x < -40:
         ph, pl = multiply_pairs(h, low, h * (-0.5 * s), low * (-0.5 * s))
         h, low = add(h, low, ph, pl)
         return scaled(h, low, k, 2.0**-70)
-    h, low = log1p_pair(h * s, low * s, t)
+    h, low = log1p_pair(h * s, low * s)
     if x > 0:
         h, low = add(x, 0.0, h, low)
     return h, low, h * 2.0**-64

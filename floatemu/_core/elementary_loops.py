@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from floatemu._core import doubled, elementary, kernels
+from floatemu._core import doubled, elementary, elementary_circular, kernels
 from floatemu._core.elementary import settle
 from floatemu._core.exact import float_of
 
-UNARY = {**elementary.UNARY}
+UNARY = {**elementary.UNARY, **elementary_circular.UNARY}
 
-kernels.register((*doubled.TEXT, *elementary.TEXT, *UNARY.values()))
+kernels.register((*doubled.TEXT, *elementary.TEXT, *elementary_circular.TEXT, *UNARY.values()))
 
 
 @cache
@@ -24,15 +24,15 @@ def unary_loop(name: str) -> Callable[..., Any]:
     Returns
     -------
     callable
-        ``loop(x, out, pending, low, narrow, tables)``: binary64 operands and results, 1-D and contiguous; writes
+        ``loop(x, out, pending, low, narrow)``: binary64 operands and results, 1-D and contiguous; writes
         the indices of the elements it could not settle to ``pending`` (int64, as long as x), returns their count.
     """
     w, kernel = np.uint64, UNARY[name]
 
-    def loop(x: Any, out: Any, pending: Any, low: Any, narrow: Any, t: Any) -> Any:
+    def loop(x: Any, out: Any, pending: Any, low: Any, narrow: Any) -> Any:
         count = 0
         for i in range(x.size):
-            h, rest, d = kernel(x[i], t)
+            h, rest, d = kernel(x[i])
             bits, known = settle(w, h, rest, d, low, narrow)
             out[i] = float_of(bits)
             pending[count] = i
@@ -47,13 +47,13 @@ BINARY: dict[str, Callable[..., Any]] = {}
 
 @cache
 def binary_loop(name: str) -> Callable[..., Any]:
-    """Return ``loop(x, y, out, pending, low, narrow, tables)`` of a function of two operands."""
+    """Return ``loop(x, y, out, pending, low, narrow)`` of a function of two operands."""
     w, kernel = np.uint64, BINARY[name]
 
-    def loop(x: Any, y: Any, out: Any, pending: Any, low: Any, narrow: Any, t: Any) -> Any:
+    def loop(x: Any, y: Any, out: Any, pending: Any, low: Any, narrow: Any) -> Any:
         count = 0
         for i in range(x.size):
-            h, rest, d = kernel(x[i], y[i], t)
+            h, rest, d = kernel(x[i], y[i])
             bits, known = settle(w, h, rest, d, low, narrow)
             out[i] = float_of(bits)
             pending[count] = i
