@@ -67,7 +67,7 @@ def load(data: Any) -> tuple[str, Array, Array]:
     ----------
     data : str, path or (X, y)
         "digits"; the path of an .npz file with arrays X and y, or of a .csv file whose last column is y (a first
-        line of names is allowed); or the two arrays.
+        line in which no cell is a number holds names); or the two arrays.
 
     Returns
     -------
@@ -97,12 +97,12 @@ def load(data: Any) -> tuple[str, Array, Array]:
             raise DataError(f"data {str(path)!r}: there is no such file; accepted: 'digits', or a .npz or .csv file")
         if path.stat().st_size == 0:
             raise DataError(f"data {str(path)!r}: the file is empty")
-        if path.suffix == ".npz":
+        if path.suffix.lower() == ".npz":
             arrays = read_npz(path)
             if missing := [name for name in ("X", "y") if name not in arrays]:
                 raise DataError(f"data {path.name!r}: no array named {' and '.join(missing)}; it needs X and y")
             return path.name, *_check(path.name, arrays["X"], arrays["y"])
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             table = _csv(path)
             return path.name, *_check(path.name, table[:, :-1], table[:, -1])
         raise DataError(f"data {str(path)!r}: accepted are files ending in .npz or .csv, or 'digits'")
@@ -116,29 +116,52 @@ def load(data: Any) -> tuple[str, Array, Array]:
     raise DataError(f"data={type(data).__name__}; accepted: 'digits', a .npz or .csv file, or the arrays (X, y)")
 
 
-def _csv(path: Path) -> Array:
-    rows: list[list[float]] = []
+def _number(cell: str) -> float | None:
     try:
-        with open(path, newline="", encoding="utf-8") as stream:
-            for number, row in enumerate(csv.reader(stream), start=1):
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def _row(what: str, line: int, row: list[str]) -> list[float]:
+    numbers = [_number(cell) for cell in row]
+    if None in numbers:
+        column = numbers.index(None)
+        cell = row[column]
+        shown = cell if len(cell) <= 30 else f"{cell[:27]}..."
+        other = next(
+            (mark for mark in (";", "\t") if all(_number(part) is not None for part in cell.split(mark))), None
+        )
+        hint = "" if other is None else f"; cells are separated by commas, not by {other!r}"
+        raise DataError(f"{what} line {line}, column {column + 1}: {shown!r} is no number{hint}")
+    return [number for number in numbers if number is not None]
+
+
+def _csv(path: Path) -> Array:
+    what = f"data {path.name!r}:"
+    rows: list[list[float]] = []
+    begun = False
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream)
+            for row in reader:
                 if not row:
                     continue
-                try:
-                    rows.append([float(cell) for cell in row])
-                except ValueError:
-                    if number > 1:  # the first line may hold names
-                        raise DataError(f"data {path.name!r}: line {number} has a cell that is no number") from None
+                names = not begun and len(row) > 1 and all(_number(cell) is None for cell in row)
+                begun = True
+                if names:
                     continue
+                rows.append(_row(what, reader.line_num, row))
                 if len(rows[-1]) != len(rows[0]):
                     raise DataError(
-                        f"data {path.name!r}: line {number} has {len(rows[-1])} cells, the first row has {len(rows[0])}"
+                        f"{what} line {reader.line_num} has {len(rows[-1])} cells, the first row has {len(rows[0])}"
                     )
                 if len(rows) * len(rows[0]) > MAX_VALUES:
-                    raise DataError(f"data {path.name!r}: more than {MAX_VALUES} numbers")
+                    raise DataError(f"{what} more than {MAX_VALUES} numbers")
     except (UnicodeDecodeError, csv.Error, OSError) as error:
-        raise DataError(f"data {path.name!r}: not a text table ({error})") from None
+        raise DataError(f"{what} not a text table ({error})") from None
     if not rows or len(rows[0]) < 2:
-        raise DataError(f"data {path.name!r}: needs at least one row of one feature and a label")
+        raise DataError(f"{what} needs at least one row of one feature and a label")
     return np.array(rows)
 
 
@@ -153,10 +176,13 @@ def _check(name: str, x: Array, y: Array) -> tuple[Array, Array]:
     if x.size > MAX_VALUES:
         raise DataError(f"{what} X has {x.size} numbers, the limit is {MAX_VALUES}")
     for label, array in (("X", x), ("y", y)):
-        bad = ~np.isfinite(array.astype(np.float64))
+        with np.errstate(all="ignore"):  # numbers of a wider dtype that binary64 cannot hold are told below
+            bad = ~np.isfinite(array.astype(np.float64))
         if bad.any():
             first = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise DataError(f"{what} {label}{list(first)} is {array[first]}; {bad.sum()} values are NaN or infinite")
+            beyond = " or beyond binary64" if np.isfinite(array[bad]).any() else ""
+            count = "1 value is" if bad.sum() == 1 else f"{bad.sum()} values are"
+            raise DataError(f"{what} {label}{list(first)} is {array[first]!s}; {count} NaN or infinite{beyond}")
     labels = y.astype(np.float64)
     if (labels != np.floor(labels)).any() or labels.min() < 0 or labels.max() >= MAX_CLASSES:
         worst = labels[(labels != np.floor(labels)) | (labels < 0) | (labels >= MAX_CLASSES)][0]

@@ -39,12 +39,16 @@ def _check(name: str, ok: bool, text: str, hint: str = "") -> dict[str, Any]:
 
 
 def _found_by_a_script_here(name: str) -> Path | None:
-    """Return where ``import name`` leads from a script in the working directory; scripts see their folder first."""
+    """Return where ``import name`` leads from a script in the working directory; scripts see their folder first.
+
+    A folder for a package, a file for a module.
+    """
     spec = machinery.PathFinder.find_spec(name, [os.getcwd()])
     if spec is None:
         return None
     if spec.origin is not None:
-        return Path(spec.origin).resolve().parent
+        file = Path(spec.origin).resolve()
+        return file.parent if spec.submodule_search_locations is not None else file
     return Path(next(iter(spec.submodule_search_locations or [os.getcwd()]))).resolve()
 
 

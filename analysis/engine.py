@@ -104,7 +104,7 @@ class Run:
 
 def replay(
     tape: Tape,
-    policy: Policy | Arithmetic,
+    policy: Policy | Arithmetic | str,
     *,
     pinned: bool | Run = False,
     step: int = 0,
@@ -115,8 +115,9 @@ def replay(
     Parameters
     ----------
     tape : Tape
-    policy : Policy or Arithmetic
-        A policy emulates formats; an arithmetic, such as ``Float64()`` or ``Exact(200)``, rounds nothing more.
+    policy : Policy, str or Arithmetic
+        A policy, or the name of one, emulates formats; an arithmetic, such as ``Float64()`` or ``Exact(200)``,
+        rounds nothing more.
     pinned : bool or Run
         A run whose decisions (comparisons, argmax) are taken over instead of being made anew; True pins to the
         binary64 replay.
@@ -133,7 +134,7 @@ def replay(
     Raises
     ------
     UnsupportedError
-        If the tape has an operation without a rule, or ``local`` is unknown.
+        If the tape has an operation without a rule, or tape, policy or ``local`` is nothing of the kind.
     TapeError
         If the tape's shapes contradict its operations.
 
@@ -144,6 +145,12 @@ def replay(
     >>> an.replay(tape, an.Float64()).value("result").item()
     0.095367431640625
     """
+    check_tape(tape)
+    if isinstance(policy, str):
+        policy = Policy.named(policy)
+    elif not isinstance(policy, Policy) and not hasattr(policy, "lift"):
+        given = type(policy).__name__
+        raise UnsupportedError(f"policy is {given}; accepted: a Policy, the name of one, or an arithmetic as Float64()")
     if local not in ("float64", "mpmath"):
         raise UnsupportedError(f"local={local!r}; accepted: 'float64', 'mpmath'")
     for node in tape.nodes:
@@ -158,6 +165,14 @@ def replay(
         if isinstance(policy, Policy):
             return _Emulation(tape, policy, pin, step, local).run()
         return _evaluate(tape, policy, pin)
+
+
+def check_tape(tape: object) -> None:
+    """Raise UnsupportedError unless ``tape`` is a Tape."""
+    if not isinstance(tape, Tape):
+        raise UnsupportedError(
+            f"tape is {type(tape).__name__}; accepted: a Tape, from an.nets, an.record_numpy or an.Tape.load"
+        )
 
 
 def _forward(spec: OpSpec, arithmetic: Arithmetic, node: Node, inputs: Sequence[Array], tape: Tape) -> Array:

@@ -101,6 +101,11 @@ def _bound(init: str, fan_in: int, fan_out: int) -> float:
     return math.sqrt(6.0 / fan_in) if init == "he" else math.sqrt(6.0 / (fan_in + fan_out))
 
 
+def _check_seed(seed: object) -> None:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
+        raise UnsupportedError(f"seed={seed!r}; accepted: an integer, 0..2^64 - 1")
+
+
 def _check_sizes(sizes: Sequence[int] | None, features: int, classes: int) -> tuple[int, ...]:
     chosen = (features, 32, classes) if sizes is None else tuple(sizes)
     if len(chosen) < 2 or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in chosen):
@@ -158,6 +163,7 @@ def mlp(
     >>> list(tape.targets)
     ['logits', 'loss', 'grad:W0', 'grad:b0', 'grad:W1', 'grad:b1']
     """
+    _check_seed(seed)
     if activation not in ACTIVATIONS:
         raise UnsupportedError(f"activation={activation!r}; accepted: {', '.join(ACTIVATIONS)}")
     chosen_init = init or ("xavier" if activation == "tanh" else "he")

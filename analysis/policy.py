@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+import sys
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import floatemu as fe
 from floatemu.errors import UnsupportedError
@@ -15,11 +17,21 @@ from .tape import Node
 __all__ = ["NAMED", "Numerics", "Policy", "Rule"]
 
 NAMED = ("torch_amp", "fp8_recipe")
+_ACCEPTED = f"accepted: {', '.join(NAMED)}, mixed:FORMAT, FORMAT, FORMAT/SatFinite, FORMAT/ROUNDING"
+_LARGEST, _LEAST_EXPONENT = Fraction(sys.float_info.max), -1074  # of binary64
 _SAFE_SUM_BITS = 25  # binary64 sums and products of two p-bit numbers round again safely while 2p + 2 <= 53
 
 
 def _format(given: fe.Format | str | None) -> fe.Format | None:
     return None if given is None else fe.get_format(given)
+
+
+def _check_range(fmt: fe.Format) -> None:
+    if fmt.max > _LARGEST or fmt.emin - fmt.p + 1 < _LEAST_EXPONENT:
+        raise UnsupportedError(
+            f"{fmt.name} reaches beyond binary64 (emin {fmt.emin}, emax {fmt.emax}), in which replays hold their "
+            f"values; accepted: formats within binary64's range, such as binary64 or bfloat16"
+        )
 
 
 @dataclass(frozen=True)
@@ -48,8 +60,8 @@ class Numerics:
     Raises
     ------
     UnsupportedError
-        If the order is another, a unit is given, or the accumulator has more than 25 bits of precision
-        (its sums would be rounded twice).
+        If the order is another, a unit is given, a format reaches beyond binary64, or the accumulator has more
+        than 25 bits of precision (its sums would be rounded twice).
 
     Examples
     --------
@@ -70,7 +82,10 @@ class Numerics:
         if self.gradients is None:
             object.__setattr__(self, "gradients", self.operands)
         for name in ("operands", "gradients", "accumulate", "result"):
-            object.__setattr__(self, name, _format(getattr(self, name)))
+            chosen = _format(getattr(self, name))
+            if chosen is not None:
+                _check_range(chosen)
+            object.__setattr__(self, name, chosen)
         if self.order != "sequential":
             raise UnsupportedError(f"order={self.order!r}: sums run in index order; accepted: 'sequential'")
         if self.unit is not None:
@@ -352,6 +367,8 @@ class Policy:
         >>> [Policy.named(name).name for name in ("torch_amp", "mixed:bf16", "e4m3fn/SatFinite")]
         ['torch_amp', 'mixed:bfloat16', 'e4m3fn/SAT_FINITE']
         """
+        if not isinstance(name, str):
+            raise UnsupportedError(f"the policy {name!r} is {type(name).__name__}, not a name; {_ACCEPTED}")
         if name == "torch_amp":
             full = Numerics(result="binary32")
             rule = Rule(full, op="exp|log|sum|div|sqrt|erf")
@@ -372,10 +389,7 @@ class Policy:
                 return Policy.mixed(rest)
             return _uniform_by_name(name)
         except (fe.FormatError, fe.ProjectionError) as error:
-            raise UnsupportedError(
-                f"no policy is named {name!r} ({error}); accepted: {', '.join(NAMED)}, mixed:FORMAT, FORMAT, "
-                "FORMAT/SatFinite, FORMAT/ROUNDING"
-            ) from None
+            raise UnsupportedError(f"no policy is named {name!r} ({error}); {_ACCEPTED}") from None
 
 
 def _uniform_by_name(name: str) -> Policy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +26,7 @@ from .comparison import (
     flip_events,
     to_json,
 )
-from .engine import Run, replay
+from .engine import Run, check_tape, replay
 from .events import Event
 from .policy import Policy
 from .reference import Reference
@@ -215,7 +216,7 @@ class Analysis:
 
 def analyze(
     tape: Tape,
-    policy: Policy,
+    policy: Policy | str,
     reference: str | Reference = "mpmath",
     target: str | None = None,
 ) -> Analysis:
@@ -224,7 +225,8 @@ def analyze(
     Parameters
     ----------
     tape : Tape
-    policy : Policy
+    policy : Policy or str
+        A policy or the name of one; see :meth:`analysis.policy.Policy.named`.
     reference : str or Reference
         "mpmath", "float64", or a reference of the same tape made before.
     target : str, optional
@@ -237,26 +239,37 @@ def analyze(
     Raises
     ------
     UnsupportedError
-        If the reference is unknown, or the tape has no target.
+        If the reference or policy is unknown, or the tape is none or has no target.
     TapeError
         If the tape has no such target.
 
     Examples
     --------
     >>> import analysis as an
-    >>> analyze(an.nets.chain(1e5, 0.25, 10), an.Policy.uniform("bf16")).target("result").rel_error
+    >>> analyze(an.nets.chain(1e5, 0.25, 10), "bf16").target("result").rel_error
     0.0016
     """
+    check_tape(tape)
+    if not isinstance(policy, Policy):
+        policy = Policy.named(policy)
     if not tape.targets:
         raise UnsupportedError(f"{tape.name}: the tape has no target to analyse")
     main = target or next((name for name in tape.targets if name.startswith("grad:")), list(tape.targets)[-1])
     tape.target(main)
-    chosen = make_reference(tape, reference) if isinstance(reference, str) else reference
+    chosen = reference if isinstance(reference, Reference) else make_reference(tape, reference)
     local = "mpmath" if chosen.kind == "mpmath" else "float64"
     emulated = replay(tape, policy, local=local)
     pinned = replay(tape, policy, pinned=chosen.run)
     runs = MappingProxyType({"exact": chosen.run, "emulated": emulated, "pinned": pinned})
     return Analysis(tape, policy, chosen, runs, main)
+
+
+def _too_few(found: Analysis, least: float) -> str | None:
+    kept = found.target(found.main).bits
+    if kept >= least:  # NaN, of a target that is NaN, meets no bound
+        return None
+    many = f"keeps {kept:.1f} bits" if math.isfinite(kept) else "keeps no bit"
+    return f"{found.main} {many} in {found.policy.name}, below {least:g}"
 
 
 def _policies(policies: Sequence[str], formats: Sequence[str]) -> list[Policy]:
@@ -296,7 +309,7 @@ def run_trace(
     out : path-like, optional
         Folder for a JSON file, one CSV file per policy, and two figures.
     min_bits : float, optional
-        ``ok`` is False if a run keeps fewer bits of the target.
+        ``ok`` is False if a run keeps fewer bits of the target; ``failures`` then says which.
     seed : int
     progress : callable, optional
         Called with (done, total, text).
@@ -319,6 +332,10 @@ def run_trace(
     """
     if net not in NETS:
         raise UnsupportedError(f"net={net!r}; accepted: {', '.join(NETS)}")
+    if net == "chain" and (data, seed) != ("digits", 0):
+        raise UnsupportedError("the chain has neither data nor a seed; leave both out, or take net='mlp'")
+    if min_bits is not None and math.isnan(min_bits):
+        raise UnsupportedError("min_bits is NaN, which no result meets; accepted: a number of bits")
     chosen = _policies(policies, formats)
     tape = nets.mlp(data=data, seed=seed) if net == "mlp" else nets.chain(1e5, 0.25, 10)
     total = 2 + 2 * len(chosen)
@@ -336,9 +353,11 @@ def run_trace(
         runs.append(analyses[-1].to_json())
     files: list[str] = []
     notes: list[str] = []
+    failures = [] if min_bits is None else [text for found in analyses if (text := _too_few(found, min_bits))]
     result = {
         "seed": seed,
-        "ok": min_bits is None or all(found.target(found.main).bits >= min_bits for found in analyses),
+        "ok": not failures,
+        "failures": failures,
         "net": {"name": net, "args": plain(dict(tape.meta))},
         "data": tape.meta.get("data"),
         "reference": plain(exact.to_json()),

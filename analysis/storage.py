@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -74,13 +75,13 @@ def read_npz(path: str | os.PathLike[str], limit: int = LIMIT) -> dict[str, Arra
             return {member.filename.removesuffix(".npy"): _read(archive, member, file) for member in archive.infolist()}
     except FileError:
         raise
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, EOFError, ValueError, RuntimeError) as error:
-        # RuntimeError: an encrypted member; NotImplementedError, its subclass: an unknown compression
-        raise FileError(f"{file}: not a readable .npz file ({error})") from None
     except Exception as error:
-        if type(error).__module__ == "zlib":  # zlib.error has no public base but Exception
-            raise FileError(f"{file}: not a readable .npz file ({error})") from None
-        raise
+        # A damaged file speaks through zipfile, zlib, lzma and numpy, whose exceptions have no base in common.
+        raise FileError(f"{file}: not a readable .npz file ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path) -> Array:
@@ -95,22 +96,27 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path) -> Arra
             f"{file}: {member.filename} claims {claimed} bytes of data (shape {shape}, {dtype}) but holds "
             f"{member.file_size - header}; the file is damaged"
         )
-    with archive.open(member) as stream:
+    with archive.open(member) as stream, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         array: Array = np.lib.format.read_array(stream, allow_pickle=False)
     return array
 
 
 def _header(stream: IO[bytes], where: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    # numpy warns about headers of old writers, which is nothing to a user, and hands a header to Python's tokenizer,
+    # its parser and the constructor of dtypes: whatever one of them raises, the header is at fault.
     try:
-        version = np.lib.format.read_magic(stream)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        elif version == (2, 0):
-            shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
-        else:
-            raise ValueError(f"version {version} of the .npy format")
-    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise FileError(f"{where} is not a .npy array ({str(error).splitlines()[0]})") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            version = np.lib.format.read_magic(stream)
+            if version == (1, 0):
+                shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+            elif version == (2, 0):
+                shape, _, dtype = np.lib.format.read_array_header_2_0(stream)
+            else:
+                raise ValueError(f"version {version} of the .npy format")
+    except Exception as error:
+        raise FileError(f"{where} is not a .npy array ({_reason(error)})") from None
     if any(size < 0 for size in shape):
         raise FileError(f"{where} has a negative size in its shape {shape}")
     return shape, dtype, stream.tell()

@@ -28,7 +28,8 @@ def test_an_analysis_of_the_users_own_is_named(monkeypatch, tmp_path, kind):
     found = check("shadowing")
     assert not found["ok"]
     assert str(tmp_path) in found["text"]
-    assert "rename" in found["hint"]
+    mine = tmp_path / ("analysis.py" if kind == "file" else "analysis")
+    assert f"rename {mine}, " in found["hint"]
 
 
 def test_our_own_folder_is_no_stranger(monkeypatch):

@@ -142,7 +142,7 @@ def test_the_users_own_data(kind: str, tmp_path: Path) -> None:
         (np.zeros((2, 0)), np.zeros(2), "there is nothing in it"),
         (GOOD_X[0], GOOD_Y, r"X has shape \(2,\)"),
         (GOOD_X, GOOD_Y[:1], r"accepted: \(rows, features\) and \(rows,\)"),
-        (np.array([[1.0, np.nan], [0.0, 1.0]]), GOOD_Y, r"X\[0, 1\] is nan; 1 values"),
+        (np.array([[1.0, np.nan], [0.0, 1.0]]), GOOD_Y, r"X\[0, 1\] is nan; 1 value is"),
         (np.array([[1.0, 0.0], [-np.inf, 1.0]]), GOOD_Y, r"X\[1, 0\] is -inf"),
         (GOOD_X, np.array([0.0, np.nan]), r"y\[1\] is nan"),
         (GOOD_X, np.array([0.0, 0.5]), r"y holds 0\.5"),
@@ -167,7 +167,11 @@ def test_data_that_cannot_be_used_is_one_clear_error(x: Any, y: Any, message: st
         ("a.csv", b"x,y\n", "at least one row"),
         ("a.csv", b"1\n2\n", "one feature and a label"),
         ("a.csv", b"1,0\n1,2,3\n", "line 2 has 3 cells, the first row has 2"),
-        ("a.csv", b"1,0\n1,cat\n", "line 2 has a cell that is no number"),
+        ("a.csv", b"1,0\n1,cat\n", "line 2, column 2: 'cat' is no number"),
+        ("a.csv", b"1,2x,0\n1,2,0\n1,3,1\n", "line 1, column 2: '2x' is no number"),
+        ("a.csv", b"a,b,y\nc,d,e\n", "line 2, column 1: 'c' is no number"),
+        ("a.csv", b"a,b,y\n1,,0\n", "line 2, column 2: '' is no number"),
+        ("a.csv", b"1;2;0\n", "line 1, column 1: '1;2;0' is no number; cells are separated by commas, not by ';'"),
         ("a.csv", b"\xff\xfe\x00", "not a text table"),
         ("a.npz", b"not a zip", "not a readable"),
         ("a.txt", b"1,0\n", r"ending in \.npz or \.csv"),
@@ -179,6 +183,41 @@ def test_files_that_cannot_be_used_are_one_clear_error(name: str, content: bytes
     with pytest.raises(FloatEmuError, match=message) as caught:
         load(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"1,2,0\n3,4,1\n",
+        b"\xef\xbb\xbf1,2,0\r\n3,4,1\r\n",
+        b"\xef\xbb\xbfa,b,y\n1,2,0\n3,4,1\n",
+        b"\n,a,y\n1,2,0\n\n3,4,1",
+    ],
+    ids=["bare", "byte order mark", "mark and names", "blank lines"],
+)
+@pytest.mark.parametrize("name", ["a.csv", "A.CSV"])
+def test_no_row_of_a_table_is_lost(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    _, x, y = load(tmp_path / name)
+    assert (x.tolist(), y.tolist()) == (GOOD_X.tolist(), GOOD_Y.tolist())
+
+
+def test_one_bad_value_is_counted_as_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"1 value is NaN or infinite$"):
+        load((np.array([[1.0, np.nan]]), np.array([0])))
+
+
+def test_numbers_beyond_binary64_are_refused_without_a_warning() -> None:
+    if np.finfo(np.longdouble).maxexp == 1024:
+        return  # longdouble is binary64 here, and holds no such number
+    with pytest.raises(DataError, match=r"X\[0, 1\] is 1e\+400; 1 value is NaN or infinite or beyond binary64"):
+        load((np.array([["1", "1e400"]]).astype(np.longdouble), np.array([0])))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**64, "a", None, 1.0, True])
+def test_seeds_are_integers_of_64_bits(seed: Any) -> None:
+    with pytest.raises(UnsupportedError, match=r"seed=.*accepted: an integer, 0\.\.2\^64 - 1"):
+        an.nets.mlp(seed=seed, batch=2)
 
 
 def test_missing_arrays_files_and_odd_arguments(tmp_path: Path) -> None:

@@ -146,6 +146,32 @@ def test_unknown_names_list_what_is_accepted(name: str) -> None:
         an.Policy.named(name)
 
 
+@pytest.mark.parametrize("name", [None, 5, fe.get_format("bf16")])
+def test_what_is_no_name_is_refused_with_the_names(name: Any) -> None:
+    with pytest.raises(UnsupportedError, match="not a name; accepted: torch_amp, fp8_recipe, mixed:FORMAT"):
+        an.Policy.named(name)
+
+
+def test_policies_go_by_name_wherever_one_is_taken() -> None:
+    tape = an.nets.chain(1e5, 0.25, 10)
+    assert an.analyze(tape, "bf16").target("result") == an.analyze(tape, an.Policy.uniform("bf16")).target("result")
+    assert an.replay(tape, "mixed:bf16").arithmetic == "mixed:bfloat16"
+
+
+@pytest.mark.parametrize("call", [an.analyze, an.replay])
+def test_what_is_no_tape_or_policy_is_refused(call: Any) -> None:
+    with pytest.raises(UnsupportedError, match="tape is str; accepted: a Tape"):
+        call("x", "bf16")
+    with pytest.raises(UnsupportedError, match=r"not a name; accepted|policy is NoneType; accepted: a Policy"):
+        call(an.nets.chain(1.0, 0.5, 2), None)
+
+
+@pytest.mark.parametrize("name", ["binary16p3se", "binary64p49se"])
+def test_formats_beyond_binary64_are_refused_where_the_policy_is_made(name: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"{name} reaches beyond binary64 .*accepted: formats within"):
+        an.Policy.uniform(name)
+
+
 def test_numerics_refuse_what_replays_cannot_do() -> None:
     with pytest.raises(UnsupportedError, match="order='pairwise'"):
         an.Numerics(order="pairwise")

@@ -176,6 +176,13 @@ def _npy(header: bytes, data: bytes = b"") -> bytes:
         (_npy(b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n", b"12345678"), "never objects"),
         (_npy(b"__import__('os').getcwd()\n"), "not a .npy"),
         (b"not numpy at all", "not a .npy"),
+        (_npy(b"{'descr': '<f8', 'fortran_order': False, 'sha"), "not a .npy"),
+        (_npy(b"{'descr': '<f8', 'fortran_order': False, 'shape': (1,"), "not a .npy"),
+        (_npy(b"{'descr': (), 'fortran_order': False, 'shape': (1,), }\n"), "not a .npy"),
+        (_npy(b"{'descr': '<f8', 'fortran_order': False, 'shape': (" + b"9" * 5000 + b",), }\n"), "not a .npy"),
+        (_npy(b"{'descr': '<f8', 'fortran_order': False, 'shape': (0, 1" + b"0" * 30 + b"), }\n"), "not a readable"),
+        (_npy(b"  {'descr': '<f8'}\n  x\n"), "not a .npy"),
+        (_npy(b"\xff\x00(" * 100), "not a .npy"),
     ],
 )
 def test_headers_that_lie_are_found_before_memory_is_taken(content: bytes, message: str, tmp_path: Path) -> None:
