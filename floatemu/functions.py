@@ -15,9 +15,39 @@ import numpy as np
 
 from floatemu.arithmetic import NEAREST, _documented, div
 from floatemu.format import Format
+from floatemu.functions_circular import acos, asin, atan, cos, sin, tan
 from floatemu.functions_engine import apply
 from floatemu.operands import as_array, is_number
 from floatemu.projection import Rounding
+
+__all__ = [
+    "acos",
+    "asin",
+    "atan",
+    "cos",
+    "cosh",
+    "erf",
+    "exp",
+    "exp2",
+    "expm1",
+    "gelu",
+    "gelu_tanh",
+    "hypot",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "pow",
+    "reciprocal",
+    "rsqrt",
+    "sigmoid",
+    "silu",
+    "sin",
+    "sinh",
+    "softplus",
+    "tan",
+    "tanh",
+]
 
 
 @_documented
@@ -154,121 +184,6 @@ def log1p(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **optio
 
 
 @_documented
-def sin(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
-    """Return the sine of x radians, rounded once to ``fmt``.
-
-    IEEE 754-2019, 9.2. Exact only at 0, sin(-0) = -0; NaN at infinities. The reduction by pi is exact enough for
-    any x.
-
-    Parameters
-    ----------
-    x : array_like
-        Taken as the exact values they have, never first rounded to ``fmt``.
-    %(shared)s
-    Examples
-    --------
-    >>> sin([1.0, 1e22, -0.0], "binary16").tolist()
-    [0.84130859375, -0.85205078125, -0.0]
-    """
-    return apply("sin", (x,), fmt, rounding, options)
-
-
-@_documented
-def cos(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
-    """Return the cosine of x radians, rounded once to ``fmt``.
-
-    IEEE 754-2019, 9.2. Exact only at 0; NaN at infinities.
-
-    Parameters
-    ----------
-    x : array_like
-        Taken as the exact values they have, never first rounded to ``fmt``.
-    %(shared)s
-    Examples
-    --------
-    >>> cos([1.0, 1e22], "binary16").tolist()
-    [0.54052734375, 0.5234375]
-    """
-    return apply("cos", (x,), fmt, rounding, options)
-
-
-@_documented
-def tan(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
-    """Return the tangent of x radians, rounded once to ``fmt``.
-
-    IEEE 754-2019, 9.2. Exact only at 0, tan(-0) = -0; NaN at infinities; no number is a pole.
-
-    Parameters
-    ----------
-    x : array_like
-        Taken as the exact values they have, never first rounded to ``fmt``.
-    %(shared)s
-    Examples
-    --------
-    >>> tan([1.0, 1.5], "binary16").tolist()
-    [1.5576171875, 14.1015625]
-    """
-    return apply("tan", (x,), fmt, rounding, options)
-
-
-@_documented
-def asin(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
-    """Return the arc sine of x in radians, rounded once to ``fmt``.
-
-    IEEE 754-2019, 9.2. Exact only at 0; NaN for |x| > 1.
-
-    Parameters
-    ----------
-    x : array_like
-        Taken as the exact values they have, never first rounded to ``fmt``.
-    %(shared)s
-    Examples
-    --------
-    >>> asin([1.0, 0.5], "binary16").tolist()
-    [1.5703125, 0.5234375]
-    """
-    return apply("asin", (x,), fmt, rounding, options)
-
-
-@_documented
-def acos(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
-    """Return the arc cosine of x in radians, rounded once to ``fmt``.
-
-    IEEE 754-2019, 9.2. Exact only at 1, where it is +0; NaN for |x| > 1.
-
-    Parameters
-    ----------
-    x : array_like
-        Taken as the exact values they have, never first rounded to ``fmt``.
-    %(shared)s
-    Examples
-    --------
-    >>> acos([1.0, 0.5, -1.0], "binary16").tolist()
-    [0.0, 1.046875, 3.140625]
-    """
-    return apply("acos", (x,), fmt, rounding, options)
-
-
-@_documented
-def atan(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
-    """Return the arc tangent of x in radians, rounded once to ``fmt``.
-
-    IEEE 754-2019, 9.2. Exact only at 0; +-pi/2, rounded, at infinities.
-
-    Parameters
-    ----------
-    x : array_like
-        Taken as the exact values they have, never first rounded to ``fmt``.
-    %(shared)s
-    Examples
-    --------
-    >>> atan([1.0, -1e30], "binary16").tolist()
-    [0.78515625, -1.5703125]
-    """
-    return apply("atan", (x,), fmt, rounding, options)
-
-
-@_documented
 def sinh(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
     """Return the hyperbolic sine of x, rounded once to ``fmt``.
 
@@ -345,6 +260,64 @@ def sigmoid(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **opt
 
 
 @_documented
+def erf(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
+    """Return the error function of x, rounded once to ``fmt``.
+
+    2 / sqrt(pi) times the integral of e^(-t^2) from 0 to x. 0 at 0, +-1 at infinities.
+
+    Parameters
+    ----------
+    x : array_like
+        Taken as the exact values they have, never first rounded to ``fmt``.
+    %(shared)s
+    Examples
+    --------
+    >>> erf([0.5, 4.0], "binary16").tolist()
+    [0.5205078125, 1.0]
+    """
+    return apply("erf", (x,), fmt, rounding, options)
+
+
+@_documented
+def gelu(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
+    """Return x * Phi(x), Phi being the normal distribution function, rounded once to ``fmt``.
+
+    x / 2 * (1 + erf(x / sqrt(2))), the exact form (Hendrycks and Gimpel, arXiv:1606.08415). gelu(-inf) = -0, the
+    limit.
+
+    Parameters
+    ----------
+    x : array_like
+        Taken as the exact values they have, never first rounded to ``fmt``.
+    %(shared)s
+    Examples
+    --------
+    >>> gelu([1.0, -3.0], "binary16").tolist()
+    [0.84130859375, -0.00405120849609375]
+    """
+    return apply("gelu", (x,), fmt, rounding, options)
+
+
+@_documented
+def gelu_tanh(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
+    """Return the tanh form of gelu, rounded once to ``fmt``.
+
+    x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))), its constants exactly those (arXiv:1606.08415).
+
+    Parameters
+    ----------
+    x : array_like
+        Taken as the exact values they have, never first rounded to ``fmt``.
+    %(shared)s
+    Examples
+    --------
+    >>> gelu_tanh([1.0, -3.0], "binary16").tolist()
+    [0.84130859375, -0.0036373138427734375]
+    """
+    return apply("gelu_tanh", (x,), fmt, rounding, options)
+
+
+@_documented
 def silu(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
     """Return x / (1 + e^-x), rounded once to ``fmt``.
 
@@ -383,6 +356,26 @@ def softplus(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **op
 
 
 @_documented
+def rsqrt(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
+    """Return 1 / sqrt(x), rounded once to ``fmt``.
+
+    IEEE 754-2019, 9.2 (rSqrt). Exact at powers of four; at +-0 an infinity of that sign with DIVIDE_BY_ZERO, NaN
+    below.
+
+    Parameters
+    ----------
+    x : array_like
+        Taken as the exact values they have, never first rounded to ``fmt``.
+    %(shared)s
+    Examples
+    --------
+    >>> rsqrt([2.0, 16.0, -0.0], "bfloat16").tolist()
+    [0.70703125, 0.25, -inf]
+    """
+    return apply("rsqrt", (x,), fmt, rounding, options)
+
+
+@_documented
 def reciprocal(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
     """Return 1 / x, rounded once to ``fmt`` (IEEE 754-2019, 5.4.1, division).
 
@@ -406,3 +399,42 @@ def reciprocal(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **
     # A one of x's own dtype leaves the result's dtype to x.
     one = np.ones((), np.float64).astype(array.dtype) if array.dtype != object else 1
     return div(one, x, fmt, rounding, **options)
+
+
+@_documented
+def pow(x: Any, y: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
+    """Return x to the power y, rounded once to ``fmt``.
+
+    IEEE 754-2019, 9.2.1 (pow): pow(x, 0) = pow(1, y) = 1 even for NaN; NaN for x < 0 and y no integer;
+    pow(+-0, y) is an infinity with DIVIDE_BY_ZERO for finite y < 0.
+
+    Parameters
+    ----------
+    x, y : array_like
+        Taken as the exact values they have, never first rounded to ``fmt``.
+    %(shared)s
+    Examples
+    --------
+    >>> pow([2.0, 9.0, -2.0], [0.5, 0.5, 3.0], "bfloat16").tolist()
+    [1.4140625, 3.0, -8.0]
+    """
+    return apply("pow", (x, y), fmt, rounding, options)
+
+
+@_documented
+def hypot(x: Any, y: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **options: Any) -> Any:
+    """Return sqrt(x^2 + y^2), rounded once to ``fmt``, without overflow on the way.
+
+    IEEE 754-2019, 9.2.1 (hypot): +inf if an operand is infinite, even if the other is NaN.
+
+    Parameters
+    ----------
+    x, y : array_like
+        Taken as the exact values they have, never first rounded to ``fmt``.
+    %(shared)s
+    Examples
+    --------
+    >>> hypot([3.0, 1.0], [4.0, 1.0], "bfloat16").tolist()
+    [5.0, 1.4140625]
+    """
+    return apply("hypot", (x, y), fmt, rounding, options)

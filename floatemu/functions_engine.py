@@ -20,8 +20,8 @@ from floatemu.arithmetic import Options, _fraction, _operand
 from floatemu.errors import ProjectionError, UnsupportedError
 from floatemu.format import Format
 from floatemu.formats import get_format
-from floatemu.functions_exact import function
-from floatemu.operands import Exact, dtype_format, random_integers
+from floatemu.functions_exact import function, quarter_turn
+from floatemu.operands import Exact, dtype_format, exact_number, random_integers
 from floatemu.projecting import Request, nan_message, number_of_code, project_array, project_number
 from floatemu.results import check_out, result_dtype
 
@@ -225,25 +225,32 @@ def _one_by_one(
 def _number(name: str, operands: list[Any], bits: int) -> tuple[Exact, int]:
     """The exact result of single numbers with the flags it raises before rounding."""
     floats = [_stand_in(x) for x in operands]
-    arrays = [np.array([x]) for x in floats]
-    if any(x - x != 0 or x == 0 for x in floats):
+    finite = all(math.isfinite(x) for x in floats)
+    if not finite or 0 in floats or floats == [-1.0]:  # poles lie at 0 and, of log1p, at -1
+        arrays = [np.array([x]) for x in floats]
         odd = _settled(name, arrays, 0, False)
-        value = float(odd[0])
-        if value - value != 0 or value == 0 or not all(x - x == 0 for x in floats):
-            special = "nan" if value != value else "inf" if math.isinf(value) else ""
-            extra = int(_flags_of(odd, arrays)[0])
-            if special or value == 0:
-                return Exact(math.copysign(1.0, value) < 0, 0, special=special), extra
+        value, extra = float(odd[0]), int(_flags_of(odd, arrays)[0])
+        negative = math.copysign(1.0, value) < 0
+        if not math.isfinite(value):
+            return Exact(negative and value == value, 0, special="nan" if value != value else "inf"), extra
+        if value == 0:
+            return Exact(negative, 0), extra
+        if not finite:
+            return (quarter_turn(negative, bits) if name == "atan" else exact_number(value, bits)), extra
     result = function(name, tuple(_fraction(x) for x in operands), bits)
     return result, (marks.INVALID | marks.NAN_BORN) * (result.special == "nan")
 
 
 def _stand_in(x: Any) -> float:
-    """A binary64 number with the same sign and kind (zero, finite, infinite, NaN), and x itself where it is one."""
+    """x itself where it is a binary64 number; else one of its sign, side of 1 and parity."""
     try:
         value = float(x)
+        if math.isinf(value) and x != value:
+            value = 0.0
     except OverflowError:
-        return math.copysign(1.5, x)
-    if (math.isinf(value) and x != value) or (value == 0 and x != 0):
-        return math.copysign(1.5, x)
-    return value
+        value = 0.0
+    if value - value != 0 or _fraction(value) == _fraction(x):
+        return value
+    exact = _fraction(x)
+    size = (3.0 if exact.numerator % 2 else 4.0) if exact.denominator == 1 else 1.5 if abs(exact) > 1 else 0.75
+    return size if exact > 0 else -size

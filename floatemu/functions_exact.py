@@ -218,6 +218,27 @@ def function(name: str, operands: tuple[Fraction, ...], bits: int) -> Exact:
     return _search(name, (x,), bits)
 
 
+def quarter_turn(negative: bool, bits: int) -> Exact:
+    """pi / 2 or -pi / 2 with ``bits`` bits and a sticky one: the limits of atan.
+
+    Parameters
+    ----------
+    negative : bool
+    bits : int
+
+    Returns
+    -------
+    Exact
+
+    Examples
+    --------
+    >>> quarter_turn(False, 4)
+    Exact(negative=False, significand=12, quantum=-3, sticky=True, special='')
+    """
+    half = _search("acos", (Fraction(0),), bits)
+    return Exact(negative, half.significand, half.quantum, half.sticky)
+
+
 def _power(x: Fraction, y: Fraction, bits: int) -> Exact:
     negative = x < 0 and y.numerator % 2 == 1
     x = abs(x)

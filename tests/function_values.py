@@ -18,7 +18,9 @@ LITTLE = C.mpf(2) ** -300
 
 
 def _gelu_tanh(x: Any) -> Any:
-    return x / 2 * (1 + C.tanh(C.sqrt(2 / C.pi) * (x + C.mpf("0.044715") * x**3)))
+    """x / 2 (1 + tanh u) = x e^2u / (1 + e^2u), which does not cancel where tanh u is near -1."""
+    grown = C.exp(2 * C.sqrt(2 / C.pi) * (x + C.mpf("0.044715") * x**3))
+    return x * grown / (1 + grown)
 
 
 FORMULAS: dict[str, Callable[[Any], Any]] = {
@@ -67,15 +69,14 @@ def value(name: str, x: float) -> Any:
     """f(x) as an mpf, rounded at 400 bits or nudged toward where it lies; x as :func:`inside`."""
     if name == "acos" and x == 1:
         return C.zero
-    operand, big = C.mpf(x), abs(x) > 120
-    if name in ("tanh", "erf", "expm1", "sigmoid") and big and (x > 0 or name not in ("expm1", "sigmoid")):
-        if name in ("tanh", "erf"):
-            return C.sign(operand) * (1 - LITTLE)
-        if name == "sigmoid":
-            return 1 - LITTLE
+    operand = C.mpf(x)
+    if abs(x) > (15 if name == "erf" else 120) and name in ("tanh", "erf"):
+        return C.sign(operand) * (1 - LITTLE)
+    if name == "sigmoid" and x > 120:
+        return 1 - LITTLE
     if name == "expm1" and x < -120:
         return -1 + LITTLE
-    if name in GATED and x > 120:
+    if name in GATED and x > (120 if name == "silu" else 15):
         return operand * (1 - LITTLE)
     if name == "softplus" and x > 120:
         return operand * (1 + LITTLE)

@@ -8,13 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from floatemu._core import doubled, elementary, elementary_circular, kernels
+from floatemu._core import doubled, elementary, elementary_circular, elementary_normal, elementary_powers, kernels
 from floatemu._core.elementary import settle
 from floatemu._core.exact import float_of
 
-UNARY = {**elementary.UNARY, **elementary_circular.UNARY}
+FAMILIES = (elementary, elementary_circular, elementary_normal, elementary_powers)
+UNARY = {name: kernel for family in FAMILIES for name, kernel in family.UNARY.items()}
+BINARY = elementary_powers.BINARY
 
-kernels.register((*doubled.TEXT, *elementary.TEXT, *elementary_circular.TEXT, *UNARY.values()))
+kernels.register(doubled.TEXT)
+for family in FAMILIES:
+    kernels.register((*family.TEXT, *family.UNARY.values()))
+kernels.register(BINARY.values())
 
 
 @cache
@@ -40,9 +45,6 @@ def unary_loop(name: str) -> Callable[..., Any]:
         return count
 
     return kernels.compiled(loop, f"function {name}")
-
-
-BINARY: dict[str, Callable[..., Any]] = {}
 
 
 @cache
