@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -41,8 +41,10 @@ class Options:
     flags: bool = False
 
 
-def _operate(op: int, operands: tuple[Any, ...], fmt: Format | str, rounding: Any, options: dict[str, Any]) -> Any:
-    """Check, broadcast, and run one operation on arrays, or on single exact numbers."""
+def _operate(
+    op: int, operands: tuple[Any, ...], fmt: Format | str, rounding: Any, options: dict[str, Any], minus: bool = False
+) -> Any:
+    """Check, broadcast, and run one operation on arrays, or on single exact numbers; ``minus``: on x and -y."""
     try:
         chosen = Options(**options)
     except TypeError:
@@ -59,13 +61,17 @@ def _operate(op: int, operands: tuple[Any, ...], fmt: Format | str, rounding: An
     except ValueError:
         shapes = ", ".join(f"{names[i]} {a.shape}" for i, a in enumerate(arrays))
         raise UnsupportedError(f"the shapes do not broadcast: {shapes}; insert axes of length 1 or reshape") from None
-    kind = result_dtype([a.dtype for a in arrays], fmt, chosen.dtype, chosen.out)
     if chosen.out is not None:
         check_out(chosen.out, shape)
+    # A Python number adapts to the arrays beside it, as numpy's do.
+    own = [a.dtype for a, x in zip(arrays, operands, strict=True) if hasattr(x, "dtype") or np.ndim(x)]
+    kind = result_dtype(own or [np.dtype(object)], fmt, chosen.dtype, chosen.out)
     if any(a.dtype == object for a in arrays):
-        values, flags = _by_numbers(op, arrays, shape, request)
+        values, flags = _by_numbers(op, arrays, shape, request, minus)
     else:
-        values, flags = _by_blocks(op, arrays, shape, request, kind, chosen.flags)
+        values, flags = _by_blocks(op, arrays, shape, request, kind, chosen.flags, minus)
+    if not fmt.has_nan:
+        flags &= 0xFF ^ marks.NAN_BORN  # what would be one is replaced or refused
     if not fmt.has_nan and request.nan is None:
         # Where a NaN has no code the core marks its replacement as invalid.
         invalid = (flags & marks.INVALID) != 0
@@ -77,22 +83,30 @@ def _operate(op: int, operands: tuple[Any, ...], fmt: Format | str, rounding: An
         chosen.out[...] = result
         result = chosen.out
     elif not shape and not any(isinstance(x, np.ndarray) for x in operands):
-        result, flags = result[()], flags[()]
+        result, flags = result[()], flags[()] if chosen.flags else flags
     return (result, flags) if chosen.flags else result
 
 
 def _operand(x: Any, name: str) -> np.ndarray[Any, Any]:
     """An operand as an array whose elements binary64 holds, or an object array of exact numbers."""
     array = np.asarray(x, object) if is_number(x) else as_array(x, name)
-    if array.dtype == object or array.dtype.kind not in "iu" or array.dtype.itemsize < 8:
-        return array
-    if array.size and max(abs(int(array.min())), abs(int(array.max()))) > 2**53:
-        return array.astype(object)
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        fits = not array.size or max(abs(int(array.min())), abs(int(array.max()))) <= 2**53
+        return array if fits else array.astype(object)
+    if is_number(x):  # a single number that binary64 holds need not be an object
+        number = exact_number(x, 1)
+        if (
+            not (number.special or number.sticky)
+            and number.significand.bit_length() <= 53
+            and abs(number.quantum) < 900
+        ):
+            value = math.ldexp(number.significand, number.quantum)
+            return np.asarray(-value if number.negative else value)
     return array
 
 
 def _by_blocks(
-    op: int, arrays: list[Any], shape: tuple[int, ...], request: Request, kind: np.dtype[Any], wanted: bool
+    op: int, arrays: list[Any], shape: tuple[int, ...], request: Request, kind: np.dtype[Any], wanted: bool, minus: bool
 ) -> tuple[Any, Any]:
     fmt, projection = request.fmt, request.projection
     flagged = wanted or (not fmt.has_nan and request.nan is None)
@@ -119,11 +133,15 @@ def _by_blocks(
     first, marked = 0, flags.reshape(-1)
     if out.size == 0:
         return out, flags
-    names = ["external_loop", "buffered", "zerosize_ok"]
-    with np.nditer(operands, names, modes, dtypes, order="C", casting="unsafe", buffersize=BLOCK) as blocks:  # type: ignore[call-overload]
+    names: Any = ["external_loop", "buffered", "zerosize_ok"]
+    options: Any = {"order": "C", "casting": "unsafe", "buffersize": BLOCK}
+    with np.errstate(all="ignore"), np.nditer(operands, names, modes, dtypes, **options) as blocks:
+        block: Any
         for block in blocks:
             count = block[0].size
             given = [_plain(part) for part in block[1 : 1 + len(arrays)]]
+            if minus:
+                given[1] = _plain(-given[1])
             given += [given[0]] * (3 - len(given))
             part = marked[first : first + count] if flagged else NO_FLAGS
             drawn = NO_RANDOM if random is None else _plain(block[-1])
@@ -141,7 +159,7 @@ def _plain(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 # Single exact numbers -------------------------------------------------------------------------------------------------
 
 
-def _by_numbers(op: int, arrays: list[Any], shape: tuple[int, ...], request: Request) -> tuple[Any, Any]:
+def _by_numbers(op: int, arrays: list[Any], shape: tuple[int, ...], request: Request, minus: bool) -> tuple[Any, Any]:
     random = None
     if request.random is not None:
         random = random_integers(request.random, shape, request.bits)
@@ -152,7 +170,7 @@ def _by_numbers(op: int, arrays: list[Any], shape: tuple[int, ...], request: Req
         if random is not None:
             one = Request(request.fmt, request.projection, request.nan, 0, random[index])
         operands = [a[index] if a.dtype == object else a[index].item() for a in broadcast]
-        exact_result, extra = _exactly(op, operands, request)
+        exact_result, extra = _exactly(op, operands, request, minus)
         if exact_result.special == "nan" and not request.fmt.has_nan and request.nan is None:
             values[index], flags[index] = 0.0, marks.INVALID
             continue
@@ -161,10 +179,12 @@ def _by_numbers(op: int, arrays: list[Any], shape: tuple[int, ...], request: Req
     return values, flags
 
 
-def _exactly(op: int, operands: list[Any], request: Request) -> tuple[Exact, int]:
+def _exactly(op: int, operands: list[Any], request: Request, minus: bool) -> tuple[Exact, int]:
     """The exact result of single numbers, and the flags that it raises before rounding."""
     need = request.fmt.p + request.bits + 4
     numbers = [exact_number(x, need) for x in operands]
+    if minus:
+        numbers[1] = replace(numbers[1], negative=not numbers[1].negative)
     simple = [_float_like(n) for n in numbers]
     down = request.projection.rounding is Rounding.TOWARD_NEGATIVE
     if any(n.special for n in numbers):
@@ -196,7 +216,7 @@ def _exactly(op: int, operands: list[Any], request: Request) -> tuple[Exact, int
         return (exact_number(left, need) if left else Exact(negative, 0)), 0
     terms: list[tuple[Fraction, bool]]
     if op == exact.ADD:
-        terms = [(x, negative), (y, numbers[1].negative)]
+        terms = [(x, negative), (-y if minus else y, numbers[1].negative)]
     elif op == exact.DIV:
         terms = [(x / y, negative != numbers[1].negative)]
     else:
@@ -298,7 +318,7 @@ def sub(x: Any, y: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, *
     >>> float(fe.sub(1.0, 2.0**-100, "bfloat16", "TowardNegative"))
     0.99609375
     """
-    return _operate(exact.ADD, (x, _negated(y)), fmt, rounding, options)
+    return _operate(exact.ADD, (x, y), fmt, rounding, options, minus=True)
 
 
 @_documented
@@ -461,17 +481,3 @@ def maximumNumber(x: Any, y: Any, fmt: Format | str, rounding: Rounding | str = 
     [2.0, 1.0]
     """
     return _operate(exact.MAXIMUM_NUMBER, (x, y), fmt, rounding, options)
-
-
-def _negated(y: Any) -> Any:
-    """-y without rounding, for any operand; the sign of zero flips as well."""
-    if is_number(y):
-        number = int(y) if isinstance(y, np.integer) else y
-        return -number if number != 0 else -0.0
-    array = as_array(y, "y")
-    if array.dtype.kind in "iu":
-        wide = array.astype(object) if array.dtype.itemsize == 8 else array.astype(np.float64)
-        return np.where(array == 0, -0.0, -wide) if wide.dtype != object else -wide
-    if array.dtype == object:
-        return np.array([_negated(v) for v in array.reshape(-1)] + [None], object)[:-1].reshape(array.shape)
-    return -array if isinstance(y, np.ndarray) or array.ndim else -array[()]

@@ -239,9 +239,8 @@ class EmulatedArray(NDArrayOperatorsMixin):
                 result.append(np.float64(number) if not compare else float(number))
             else:
                 kind = getattr(x, "dtype", type(x).__name__)
-                raise UnsupportedError(
-                    f"an operand of {kind} has no format; wrap it with fe.asarray(x, {self.fmt.name!r}), which rounds it"
-                )
+                way = f"wrap it with fe.asarray(x, {self.fmt.name!r}), which rounds it"
+                raise UnsupportedError(f"an operand of {kind} has no format; {way}")
         return result
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -325,7 +324,7 @@ _REDUCTIONS: dict[str, Callable[..., Any]] = {
     "norm": reductions.norm,
     "dot": gemm.matmul,
 }
-"""numpy's reductions: from first to last, every partial sum in the array's own format. floatemu's own name other orders."""
+"""numpy's reductions: first to last, every partial sum in the array's own format; floatemu's own name other orders."""
 
 _MOVES = {"negative", "positive", "absolute", "fabs"}
 """Universal functions whose result is a value of the format already."""
@@ -353,7 +352,7 @@ def _by_shape(function: Any, args: Any, kwargs: Any) -> Any:
         if isinstance(x, EmulatedArray):
             if found and (x.fmt != found[0].fmt or x.settings != found[0].settings):
                 raise UnsupportedError(
-                    f"np.{function.__name__} of different formats or settings: {_describe(found[0])} and {_describe(x)}; "
+                    f"np.{function.__name__} of different formats or settings: {_describe(found[0])}, {_describe(x)}; "
                     "bring one to the other's with .astype(fmt)"
                 )
             found.append(x)

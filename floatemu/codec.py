@@ -12,6 +12,7 @@ from floatemu.formats import get_format
 from floatemu.operands import as_array, is_number, refuse_out
 from floatemu.projecting import Request, decode_codes, project_array, project_number
 from floatemu.projection import Rounding, Saturation
+from floatemu.results import as_dtype
 from floatemu.target import smallest_float
 
 
@@ -108,8 +109,11 @@ def decode(codes: Any, fmt: Format | str, dtype: Any = np.float64) -> Any:
     """
     fmt = get_format(fmt)
     smallest_float(fmt)
-    refuse_out(np.dtype(dtype), fmt, "dtype")
-    array = np.asarray(codes)
+    refuse_out(as_dtype(dtype), fmt, "dtype")
+    try:
+        array = np.asarray(codes)
+    except ValueError as error:
+        raise UnsupportedError(f"codes are ragged: {error}; give rows of equal length") from None
     if array.size == 0 and array.dtype == np.float64:
         array = array.astype(np.uint8)
     if array.dtype.kind not in "iu":

@@ -8,6 +8,7 @@ bit of its significand. Only Python integers and fractions live here.
 from __future__ import annotations
 
 import enum
+import operator
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import cached_property
@@ -24,6 +25,13 @@ class Overflow(enum.Enum):
 
 
 MAX_K, MAX_P, MAX_EXPONENT_BITS, MAX_BIAS = 64, 53, 15, 2**15
+
+
+def as_integer(value: object, what: str) -> int:
+    """Return an integer of any type (numpy's too) as int; FormatError, naming ``what``, for anything else."""
+    if not isinstance(value, bool) and hasattr(value, "__index__"):
+        return operator.index(value)
+    raise FormatError(f"{what} = {value!r} is not an integer")
 
 
 @dataclass(frozen=True)
@@ -149,8 +157,7 @@ class Format:
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name in ("k", "p", "high_nans") or (item.name == "bias" and value is not None):
-                if isinstance(value, bool) or not isinstance(value, int):
-                    raise FormatError(f"{self.name}: {item.name} = {value!r} is not an integer")
+                object.__setattr__(self, item.name, as_integer(value, f"{self.name}: {item.name}"))
             elif item.name in ("signed", "subnormals", "negative_zero", "zero", "infinities"):
                 if not isinstance(value, bool):
                     raise FormatError(f"{self.name}: {item.name} = {value!r} is not True or False")
@@ -315,7 +322,8 @@ class Format:
         'e4m3fn: k=8 p=4 bias=7, signed, subnormals, -0, no infinities, 1 NaN per sign, overflow NAN'
         """
         assert isinstance(self.overflow, Overflow)
-        nans = f"{self.high_nans} NaN per sign" if self.high_nans else "one NaN" if self.has_nan else "no NaN"
+        per_sign = " per sign" if self.signed else ""
+        nans = f"{self.high_nans} NaN{per_sign}" if self.high_nans else "one NaN" if self.has_nan else "no NaN"
         return (
             f"{self.name}: k={self.k} p={self.p} bias={self.bias}, {'signed' if self.signed else 'unsigned'}, "
             f"{'subnormals' if self.subnormals else 'no subnormals'}, {'-0' if self.negative_zero else 'no -0'}, "

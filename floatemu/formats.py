@@ -6,7 +6,7 @@ import re
 from types import MappingProxyType
 
 from floatemu.errors import FormatError
-from floatemu.format import Format, Overflow
+from floatemu.format import Format, Overflow, as_integer
 
 _TABLE: tuple[tuple[Format, str], ...] = (
     # IEEE 754-2019 interchange formats (table 3.5), and the formats with the same layout rules.
@@ -103,10 +103,8 @@ def p3109(k: int, p: int, signed: bool = True, extended: bool = True) -> Format:
     >>> f.name, float(f.max), f.nan_code, f.inf_code
     ('binary8p4se', 224.0, 128, 127)
     """
+    k, p = as_integer(k, "p3109: k"), as_integer(p, "p3109: p")
     name = f"binary{k}p{p}{'s' if signed else 'u'}{'e' if extended else 'f'}"
-    for label, value in (("k", k), ("p", p)):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise FormatError(f"p3109: {label} = {value!r} is not an integer")
     top = k - 1 if signed else k
     if k < 3 or not 1 <= p <= top:
         raise FormatError(

@@ -11,8 +11,9 @@ import numpy as np
 from floatemu.errors import UnsupportedError
 from floatemu.format import Format
 from floatemu.formats import get_format
-from floatemu.operands import as_array
-from floatemu.projection import Rounding, Saturation
+from floatemu.operands import as_array, exact_number, is_number
+from floatemu.projecting import Request, number_of_code, project_number
+from floatemu.projection import Projection, Rounding, Saturation
 from floatemu.rounding import round as round_values
 from floatemu.target import smallest_float
 
@@ -93,14 +94,29 @@ def finfo(fmt: Format | str) -> FormatInfo:
 
 
 def _floats(x: Any, fmt: Format, what: str = "x") -> np.ndarray[Any, Any]:
+    """The numbers as binary64, or a refusal where that changes one."""
     smallest_float(fmt)
-    array = as_array(x, what)
-    if array.dtype == object or (array.dtype.kind in "iu" and array.dtype.itemsize == 8):
-        exact = array.astype(np.float64)
-        if not np.array_equal(exact.astype(object), array.astype(object)):
-            raise UnsupportedError(f"{what} holds numbers that are not binary64 numbers; round() them first")
-        return exact
-    return array.astype(np.float64)
+    array = np.asarray(x, object) if is_number(x) else as_array(x, what)
+    if array.dtype != object and not (array.dtype.kind in "iu" and array.dtype.itemsize == 8):
+        return array.astype(np.float64)
+    result = np.empty(array.shape)
+    for index in np.ndindex(array.shape):
+        number = exact_number(array[index], 60)
+        if number.special:
+            result[index] = (-1) ** number.negative * float(number.special)
+            continue
+        code, flags = project_number(number, _TO_BINARY64)
+        if flags:
+            raise UnsupportedError(
+                f"{what} holds {array[index]}, which is no binary64 number; ulp() and nextafter() work on those: "
+                "give the binary64 number that you mean"
+            )
+        result[index] = float(number_of_code(code, _BINARY64))
+    return result
+
+
+_BINARY64 = get_format("binary64")
+_TO_BINARY64 = Request(_BINARY64, Projection())
 
 
 def _like(result: np.ndarray[Any, Any], x: Any) -> Any:
@@ -163,12 +179,25 @@ def isrepresentable(x: Any, fmt: Format | str) -> Any:
     [False, True, True, False]
     """
     fmt = get_format(fmt)
+    exactly = np.asarray(x, object) if is_number(x) else as_array(x)
+    if exactly.dtype == object:
+        found = [_is_value(item, fmt) for item in exactly.reshape(-1)]
+        return _like(np.array(found, bool).reshape(exactly.shape), x)
     array = _floats(x, fmt)
     rounded = round_values(
         array, fmt, Rounding.TOWARD_ZERO, saturation=Saturation.SAT_PROPAGATE, nan="zero", dtype=np.float64
     )
     same = (rounded == array) & (np.signbit(rounded) == np.signbit(array))
     return _like(same | (np.isnan(array) & fmt.has_nan), x)
+
+
+def _is_value(x: Any, fmt: Format) -> bool:
+    """Whether a single exact number is a value of the format."""
+    number = exact_number(x, fmt.p + 2)
+    if number.special:
+        return fmt.has_nan if number.special == "nan" else fmt.infinities and (fmt.signed or not number.negative)
+    _, flags = project_number(number, Request(fmt, Projection(saturation=Saturation.SAT_FINITE), "zero"))
+    return flags == 0 and (bool(number.significand) or not number.negative or fmt.negative_zero)
 
 
 def nextafter(x: Any, y: Any, fmt: Format | str) -> Any:
@@ -206,7 +235,8 @@ def nextafter(x: Any, y: Any, fmt: Format | str) -> Any:
     for up, mode in ((True, Rounding.TOWARD_POSITIVE), (False, Rounding.TOWARD_NEGATIVE)):
         chosen = (goal > start) if up else (goal < start)
         # binary64 holds the format, so its own next number is not beyond the format's.
-        beside = np.nextafter(start[chosen], np.inf if up else -np.inf)
+        with np.errstate(all="ignore"):
+            beside = np.nextafter(start[chosen], np.inf if up else -np.inf)
         moved = np.asarray(round_values(beside, fmt, mode, **propagate))
         if up:
             moved[start[chosen] >= float(fmt.max)] = ends[0]

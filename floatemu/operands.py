@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -18,6 +19,13 @@ ACCEPTED = (
     "float16, float32, float64 and ml_dtypes arrays, integer arrays, lists of numbers, "
     "Python int, float, fractions.Fraction, decimal.Decimal and mpmath mpf"
 )
+
+
+_WAYS = {
+    "c": "take its .real and .imag apart",
+    "b": "convert it with .astype(np.uint8) if 0 and 1 are meant",
+    "f": "binary64 is the widest array source; pass mpmath or Fraction numbers for more bits",
+}
 
 
 @dataclass(frozen=True)
@@ -66,14 +74,19 @@ def exact_number(x: Any, bits: int) -> Exact:
         if not man and exp:
             return Exact(bool(x < 0), 0, special="nan" if x != x else "inf")
         return Exact(bool(sign), int(man), int(exp))
-    if isinstance(x, (float, np.floating, decimal.Decimal)):
-        x = x if isinstance(x, decimal.Decimal) else float(x) if isinstance(x, np.floating) else x
-        if x != x:
-            return Exact(False, 0, special="nan")
-        if abs(x) == float("inf"):
-            return Exact(x < 0, 0, special="inf")
+    if isinstance(x, decimal.Decimal):
+        if x.is_nan() or x.is_infinite():
+            return Exact(x.is_infinite() and x.is_signed(), 0, special="nan" if x.is_nan() else "inf")
+        if not x:
+            return Exact(x.is_signed(), 0)
+    elif isinstance(x, (float, np.floating)):
+        if isinstance(x, np.floating) and x.dtype.itemsize > 8:
+            raise UnsupportedError(f"{x!r} of type {type(x).__name__}: {_WAYS['f']}")
+        x = float(x)
+        if x != x or x - x != 0:
+            return Exact(x < 0, 0, special="nan" if x != x else "inf")
         if x == 0:
-            return Exact(bool(np.signbit(float(x))), 0)
+            return Exact(math.copysign(1.0, x) < 0, 0)
     elif not isinstance(x, (int, Fraction, np.integer)):
         raise UnsupportedError(f"{x!r} of type {type(x).__name__} is not a real number; accepted: {ACCEPTED}")
     value = Fraction(int(x) if isinstance(x, np.integer) else x)
@@ -117,22 +130,36 @@ def as_array(x: Any, what: str = "x") -> np.ndarray[Any, Any]:
     UnsupportedError
         For any other dtype; the message names it and the way out.
     """
+    if isinstance(x, np.ma.MaskedArray):
+        raise UnsupportedError(
+            f"{what} is a masked array, whose mask would be lost; use .filled(value) or .compressed()"
+        )
     try:
         array = np.asarray(x)
     except ValueError as error:
         raise UnsupportedError(f"{what} is ragged: {error}; give rows of equal length") from None
+    if array.dtype == np.float64 and isinstance(x, (list, tuple)):
+        array = _list_of_numbers(x, array, what)
     dtype = array.dtype
     if dtype.kind in "iu" or dtype_format(dtype) is not None:
         return array
     if dtype.kind == "O":
         return array
-    ways = {
-        "c": "take its .real and .imag apart",
-        "b": "convert it with .astype(np.uint8) if 0 and 1 are meant",
-        "f": "binary64 is the widest array source; pass mpmath or Fraction numbers for more",
-    }
-    way = ways.get(dtype.kind, "convert it to numbers first")
+    way = _WAYS.get(dtype.kind, "convert it to numbers first")
     raise UnsupportedError(f"{what} has dtype {dtype}, which is not accepted: {way} (accepted: {ACCEPTED})")
+
+
+def _list_of_numbers(x: Any, array: np.ndarray[Any, Any], what: str) -> np.ndarray[Any, Any]:
+    """A list that numpy made binary64 numbers of: as objects where that has changed an integer."""
+    objects = np.array(x, object)
+    if objects.shape != array.shape:
+        return array
+    for item in objects.reshape(-1):
+        if isinstance(item, (bool, np.bool_)):
+            raise UnsupportedError(f"{what} holds the boolean {item}, which is no number; {_WAYS['b']}")
+        if isinstance(item, (int, np.integer)) and abs(int(item)) > 2**53:
+            return objects
+    return array
 
 
 def can_store(dtype: np.dtype[Any], fmt: Format) -> bool:
@@ -148,7 +175,7 @@ def refuse_out(dtype: np.dtype[Any], fmt: Format, what: str) -> None:
     """Raise unless values of ``fmt`` can be stored in ``dtype`` without a second rounding."""
     if not can_store(dtype, fmt):
         raise UnsupportedError(
-            f"{what} of dtype {dtype} cannot hold every value of {fmt.name} (p = {fmt.p}, quantum 2^{fmt.qmin}, "
+            f"{what} {dtype} cannot hold every value of {fmt.name} (p = {fmt.p}, quantum 2^{fmt.qmin}, "
             f"largest exponent {fmt.emax}); use a wider floating dtype, or encode() for codes"
         )
 

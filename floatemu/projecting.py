@@ -184,9 +184,12 @@ def project_array(
 
 
 def _refuse_nan(x: np.ndarray[Any, Any], fmt: Format) -> None:
-    if x.dtype.kind in "iuO" or x.size == 0:  # objects are looked at one by one
+    if x.dtype.kind in "iu" or x.size == 0:
         return
-    if x.dtype in (np.float32, np.float64) and x.flags.c_contiguous and x.flags.aligned and x.dtype.isnative:
+    if x.dtype.kind == "O":
+        found = (i for i, item in enumerate(x.reshape(-1)) if exact_number(item, 1).special == "nan")
+        position = next(found, -1)
+    elif x.dtype in (np.float32, np.float64) and x.flags.c_contiguous and x.flags.aligned and x.dtype.isnative:
         position = kernels.nan_finder()(_readonly(x.reshape(-1).view(f"u{x.itemsize}")))
     else:
         position = -1
@@ -239,7 +242,7 @@ def _direct(x: Any, out: Any, carrier: str, written: np.dtype[Any], random: Any)
     if plain and np.may_share_memory(x, out):  # in place is fine, a shifted overlap is not
         same = x.__array_interface__["data"][0] == out.__array_interface__["data"][0]
         plain = same and x.itemsize == out.itemsize
-    return plain
+    return plain and (random is None or not np.may_share_memory(random, out))
 
 
 def _readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import math
+import operator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -262,6 +263,10 @@ class Projection:
                 )
             return
         bits = 32 if bits is None else bits
-        if isinstance(bits, bool) or not isinstance(bits, int) or not 1 <= bits <= 32:
+        try:
+            count = operator.index(bits)
+        except TypeError:
+            count = 0
+        if isinstance(bits, bool) or not 1 <= count <= 32:
             raise ProjectionError(f"random_bits={bits!r} is not an integer in 1..32")
-        object.__setattr__(self, "random_bits", bits)
+        object.__setattr__(self, "random_bits", count)

@@ -36,7 +36,7 @@ def result_dtype(sources: Sequence[np.dtype[Any]], fmt: Format, dtype: Any, out:
         If the dtype asked for, or binary64, cannot hold the format.
     """
     if out is not None or dtype is not None:
-        asked: np.dtype[Any] = out.dtype if out is not None else np.dtype(dtype)
+        asked: np.dtype[Any] = out.dtype if out is not None else as_dtype(dtype)
         refuse_out(asked, fmt, "out" if out is not None else "dtype")
         return asked
     least = smallest_float(fmt)  # refuses what binary64 cannot hold
@@ -50,6 +50,17 @@ def result_dtype(sources: Sequence[np.dtype[Any]], fmt: Format, dtype: Any, out:
     else:
         return least
     return common if can_store(common, fmt) else least
+
+
+def as_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return ``np.dtype(dtype)``; UnsupportedError if it is none."""
+    try:
+        found: np.dtype[Any] = np.dtype(dtype)
+        return found
+    except TypeError:
+        raise UnsupportedError(
+            f"dtype={dtype!r} is not a dtype; accepted: np.float32, np.float64 and the like"
+        ) from None
 
 
 def check_out(out: Any, shape: tuple[int, ...]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +10,8 @@ import numpy as np
 
 from floatemu._core import kernels
 from floatemu._core import rounding as core
-from floatemu.format import Format
+from floatemu._core.random import MASK, draw, stream_state
+from floatemu.format import Format, as_integer
 from floatemu.formats import get_format
 from floatemu.operands import as_array, is_number
 from floatemu.projecting import Request, number_of_code, project_array, project_number
@@ -223,12 +223,11 @@ class Rounder:
         numpy.ndarray or scalar
         """
         options = self.options if stream is None else {**self.options, "stream": stream}
-        if np.ndim(x) == 0 and self._request.projection.rounding.stochastic:
-            request = Request.make(self.fmt, self.rounding, options["saturation"], options["random_bits"], None,
-                                   options["seed"], options["stream"], options["nan"])  # fmt: skip
-            code, _ = project_number(x, request, index)
-            value = number_of_code(code, self.fmt)
-            return value if isinstance(value, Fraction) and not _fits_binary64(self.fmt) else np.float64(value)
+        bits = self._request.bits
+        if bits and np.ndim(x) == 0:
+            index, stream = as_integer(index, "index"), as_integer(options["stream"], "stream")
+            state = stream_state(as_integer(options["seed"], "seed") & MASK, stream & MASK)
+            options = {**options, "random": draw(int, state, index & MASK, bits)}
         return round(x, self.fmt, self.rounding, **options)
 
     @cached_property

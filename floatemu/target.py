@@ -153,9 +153,9 @@ def _target(
         over_flags[1] = null_flags | (0 if null is Outcome.NAN else core.OVERFLOW | core.INEXACT)
     flush = fmt.qmin - (fmt.emin - fmt.trailing_bits)  # 0 where there are subnormals
     if carrier is None:
-        least, limit = (2**flush if fmt.zero else 0), fmt.max_code + 1
+        least, most = (2**flush if fmt.zero else 0), fmt.max_code
     else:
-        least, limit = float_bits(fmt.min_positive, carrier), float_bits(fmt.max, carrier) + 1
+        least, most = float_bits(fmt.min_positive, carrier), float_bits(fmt.max, carrier)
     return core.Target(
         precision=fmt.p,
         trailing=fmt.trailing_bits,
@@ -165,8 +165,8 @@ def _target(
         flush=flush,
         origin=int(not fmt.zero),
         least=least,
-        limit_pos=limit,
-        limit_neg=limit if fmt.signed else int(fmt.zero),
+        most_pos=most,
+        most_neg=most if fmt.signed else 0,
         zero_pos=result(Outcome.ZERO),
         zero_neg=result(Outcome.ZERO, negative=True),
         null_pos=result(null, negative=not fmt.zero),  # without a zero, +0 too lies below the range
@@ -189,7 +189,7 @@ def _target(
 
 def check_nan_policy(nan: str | None) -> str | None:
     """Return ``nan`` if it is a NaN policy, else raise ProjectionError."""
-    if nan not in NAN_POLICIES:
+    if nan is not None and (not isinstance(nan, str) or nan not in NAN_POLICIES):
         raise ProjectionError(f"nan={nan!r} is not a NaN policy; accepted: None (refuse), 'zero', 'max'")
     return nan
 

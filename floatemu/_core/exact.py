@@ -37,6 +37,8 @@ def fma64(a: Any, b: Any, c: Any) -> Any:
     """a * b + c rounded once to binary64; ``kernels`` compiles it to LLVM's fma, which is exact everywhere."""
     from fractions import Fraction
 
+    if (a - a != 0) | (b - b != 0) | (c - c != 0):
+        return a * b + c
     exact = Fraction(a) * Fraction(b) + Fraction(c)
     return float(exact) if exact else a * b + c
 

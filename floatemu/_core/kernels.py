@@ -144,14 +144,14 @@ class _KeyedCache(FunctionCache):
 
 
 def named(function: Callable[..., Any], label: str) -> Callable[..., Any]:
-    """Give a closure a name of its own, made of its label and the source of the core.
+    """Give a closure a name of its own, made of its label.
 
     numba names machine code after the function and a counter of the process. Two closures of one
     factory, compiled in two processes and loaded from disk into a third, can thus share a name, and
     one is then silently run for the other. A closure's constants are in its label, so a name made of
     the label cannot be shared by different code.
     """
-    digest = hashlib.sha256(f"{label} {SOURCE_KEY}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(label.encode()).hexdigest()[:16]
     words = re.sub(r"[^0-9A-Za-z]+", "_", label)[:40]
     function.__qualname__ = f"{function.__name__}_{words}_{digest}"
     return function
@@ -370,6 +370,8 @@ def scalar_projection(target: Any, layout: Any, mode: int, n: int, state: int, c
     infinity = np.uint64(0x7FF0000000000000)
 
     def scalar(x: Any, index: Any = 0) -> Any:
+        if isinstance(x, int) and abs(x) > 2**53:
+            raise ValueError("an integer beyond 2^53 may not be a binary64 number, and would be rounded twice")
         bits = np.float64(x).view(np.uint64)
         r = w(0)
         if mode >= SA:

@@ -41,8 +41,8 @@ class Target(NamedTuple):
     flush: Any  #: further bits cut below 2^emin, p - 1 in a format without subnormals
     origin: Any  #: 1 where code 0 is the smallest power of two rather than zero
     least: Any  #: the smallest positive value
-    limit_pos: Any  #: magnitudes from here on are out of range, for positive numbers ...
-    limit_neg: Any  #: ... and for negative ones
+    most_pos: Any  #: the largest magnitude in range, of positive numbers ...
+    most_neg: Any  #: ... and of negative ones
     zero_pos: Any  #: result of a positive number that rounds to zero
     zero_neg: Any
     null_pos: Any  #: result of an exact zero
@@ -196,9 +196,9 @@ def tiny(
     return shift_right(w, q, target.precision) == w(0)
 
 
-def finite_flags(w: Any, inexact: Any, below: Any, q: Any, r: Any, negative: Any, target: Any) -> Any:
-    """Flags of a finite nonzero number that was rounded to magnitude ``r``."""
-    if r >= (target.limit_neg if negative else target.limit_pos):
+def finite_flags(w: Any, inexact: Any, below: Any, q: Any, beyond: Any, negative: Any, target: Any) -> Any:
+    """Flags of a finite nonzero number, rounded to a value in range or ``beyond``."""
+    if beyond:
         return target.over_neg_flags if negative else target.over_pos_flags
     flags = w(INEXACT) if inexact else w(0)
     if inexact and below:
@@ -250,7 +250,7 @@ def project_carrier(
     # 4. Zeros, sign, range, and the inputs that are not finite.
     out = w(r | w(target.sign * w(negative)))
     out = pick(w, q == w(0), pick(w, negative, target.zero_neg, target.zero_pos), out)
-    beyond = r >= pick(w, negative, target.limit_neg, target.limit_pos)
+    beyond = r > pick(w, negative, target.most_neg, target.most_pos)
     out = pick(w, beyond, pick(w, negative, target.over_neg, target.over_pos), out)
     out = pick(w, mag >= infinity, pick(w, negative, target.inf_neg, target.inf_pos), out)
     out = pick(w, mag > infinity, target.nan, out)
@@ -267,7 +267,7 @@ def project_carrier(
         near = w(min(finer, w(t + 2)))
         whole = shift_right(w, sig, near)
         below = tiny(w, whole, sig, near, finer, negative, target, mode, random, n, ones)
-    return out, finite_flags(w, w(q << shift) != sig, below, q, r, negative, target)
+    return out, finite_flags(w, w(q << shift) != sig, below, q, beyond, negative, target)
 
 
 def project_scaled(
@@ -305,10 +305,15 @@ def project_scaled(
     r = w(w(code + up) - target.origin) if q > w(0) else w(0)
     if (e < target.emin) & (q > w(0)):
         r = max(r, target.least)
+    # A code of more bits than the word has wraps around: its exponent alone, or the carry, tells. Where there
+    # is no zero every negative number is beyond.
+    beyond = (w(binade - target.emin) > w(target.most_pos >> target.trailing)) | (w(code + up) < code)
+    beyond = beyond | (r > (target.most_neg if negative else target.most_pos))
+    beyond = beyond | (negative & (target.origin != w(0)))
     out = w(r | target.sign) if negative else r
     if q == w(0):
         out = target.zero_neg if negative else target.zero_pos
-    if r >= (target.limit_neg if negative else target.limit_pos):
+    if beyond:
         out = target.over_neg if negative else target.over_pos
     if not flagged:
         return out, w(0)
@@ -318,7 +323,7 @@ def project_scaled(
         part, depth = fold(w, rest, low, finer)
         below = tiny(w, shift_right(w, rest, finer), part, depth, depth, negative, target, mode, random, n, ones)
     inexact = (w(q << shift) != cut) | (low != w(0))
-    return out, finite_flags(w, inexact, below, q, r, negative, target)
+    return out, finite_flags(w, inexact, below, q, beyond, negative, target)
 
 
 def decode_code(w: Any, code: Any, layout: Any, bias: Any) -> Any:

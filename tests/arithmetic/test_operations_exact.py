@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import random
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import ml_dtypes
 import mpmath
 import numpy as np
 import pytest
@@ -131,6 +133,8 @@ def check(name: str, fmt: fe.Format, projection: fe.Projection, cases: list[tupl
         exact, extra = exactly(name, case, projection.rounding)
         expected = fe.decode(reference.project(exact, fmt, projection, r[i], nan), fmt)
         raised = reference.flags(exact, fmt, projection, r[i], nan) | extra
+        if not fmt.has_nan:
+            raised &= ~int(fe.Flag.NAN_BORN)  # it is replaced
         what = f"{name}{case} into {fmt.name} by {projection} R={r[i]}"
         assert_bits(values[i : i + 1], np.array([expected]), None, what)
         assert flags[i] == raised, f"flags of {what}: {flags[i]} instead of {raised}"
@@ -206,7 +210,7 @@ def test_shapes_strides_and_dtypes() -> None:
     assert result.dtype == np.float32
     assert_bits(result, x.T[::-1] + np.array([[10, 20, 30]], np.float32))
     assert fe.add(x.astype(np.float16), np.float16(1), "e4m3fn").dtype == np.float16
-    assert fe.add(x, 1, "e4m3fn").dtype == np.float64
+    assert fe.add(x, 1, "e4m3fn").dtype == np.float32
     out = x.copy()
     assert fe.mul(out, out, "binary32", out=out) is out
     assert_bits(out, x * x)
@@ -233,3 +237,43 @@ def test_bad_input_is_one_clear_error() -> None:
         fe.add(1.0, 1.0, "e4m3fn", "stochastic_a")
     with pytest.raises(fe.UnsupportedError, match="is not a real number"):
         fe.add(np.array([1.0, None]), 1.0, "e4m3fn")
+
+
+def test_sub_is_exact_whatever_the_ambient_precision() -> None:
+    long = Decimal("1.0625" + "0" * 30 + "1")
+    assert fe.sub(0, long, "e4m3fn") == -1.125
+    with mpmath.workprec(200):
+        wide = mpmath.mpf(1) + mpmath.mpf(2) ** -4 + mpmath.mpf(2) ** -150
+    assert fe.sub(0, wide, "e4m3fn") == -1.125
+    assert fe.sub(4.0, np.array([1.0], ml_dtypes.float8_e8m0fnu), "binary32").tolist() == [3.0]
+
+
+@pytest.mark.parametrize("zero", [0, np.array([0]), np.array([0], np.uint8), [0], Decimal(0), Fraction(0)], ids=repr)
+def test_sub_of_zeros(zero: Any) -> None:
+    assert np.signbit(fe.sub(-0.0, zero, "binary32")).all()
+    assert np.signbit(fe.sub(0.0, zero, "binary32", "down")).all()
+    assert not np.signbit(fe.sub(0.0, zero, "binary32")).any()
+    assert not np.signbit(fe.sub(-0.0, Decimal("-0"), "binary32"))
+
+
+@pytest.mark.parametrize(
+    "junk", [None, [None], {}, object(), "one", [True, 2.5], np.ma.array([1.0], mask=[1])], ids=repr
+)
+def test_what_is_no_number_is_refused(junk: Any) -> None:
+    for function in (fe.add, fe.sub):
+        with pytest.raises(fe.UnsupportedError):
+            function(1.0, junk, "e5m2")
+
+
+def test_a_python_number_adapts_to_the_array_beside_it() -> None:
+    x = np.ones(3, np.float32)
+    assert fe.mul(x, 2, "bfloat16").dtype == np.float32
+    assert fe.mul(2.5, x, "bfloat16").dtype == np.float32
+    assert fe.mul(x, 1 / 3, "binary64").dtype == np.float64
+    assert fe.add(x, np.arange(3), "bfloat16").dtype == np.float64
+    assert fe.add(2**60 + 1, x, "binary64").tolist() == [float(2**60)] * 3
+
+
+def test_a_nan_that_is_replaced_is_not_born() -> None:
+    value, flags = fe.div(0.0, 0.0, "e2m1fn", nan="zero", flags=True)
+    assert (value, flags) == (0.0, fe.Flag.INVALID)
