@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from floatemu._core import exact as ops
+from floatemu._core import gemm as core_gemm
 from floatemu._core import reductions as core
 from floatemu.errors import UnsupportedError
 from floatemu.format import Format
+from floatemu.projecting import project_array
 from floatemu.projection import Rounding
-from floatemu.reductions import NEAREST, Order, Plan, deliver, execute, operand, refuse_nan
+from floatemu.reductions import NEAREST, Order, Plan, deliver, execute, operand, plain, refuse_nan
+from floatemu.target import carried_by, carrier_format, carrier_target
 
 
 def matmul(
@@ -87,6 +93,147 @@ def matmul(
     return deliver(values, (a, b), plan, dtype, out)
 
 
+@dataclass(frozen=True)
+class Carried:
+    """A product that the vectorised loop can make, since binary32 or binary64 carries all that comes before a rounding.
+
+    ``shift`` scales all values, half of it in each operand; ``bottom`` says that the accumulator's least normal has
+    so become the carrier's.
+    """
+
+    plan: Plan
+    carrier: str
+    shift: int
+    rounded: bool
+    odd: bool
+    bottom: bool
+
+    @staticmethod
+    def make(plan: Plan, a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> Carried | None:
+        """Return the arrangement for these operands, or None if there is none."""
+        count = a.shape[-1]
+        plain_formats = all(f.signed and f.zero and f.subnormals and f.has_nan for f in (plan.product, plan.accumulate))
+        if plan.order.kind != "sequential" or count == 0 or not plain_formats:
+            return None
+        reach = _reach(a), _reach(b)
+        scalable = _mostly_normal(a, b, plan.accumulate)
+        for carrier in ("float32", "float64"):
+            down = carrier_format(carrier).emin - plan.accumulate.emin
+            for shift in [down, 0] if scalable or not down else [0]:
+                found = Carried._fit(plan, carrier, shift, reach, count)
+                if found is not None:
+                    return found
+        return None
+
+    @staticmethod
+    def _fit(plan: Plan, carrier: str, shift: int, reach: tuple[Reach, Reach], count: int) -> Carried | None:
+        """The conditions of ``_core.gemm``, one after the other, for one carrier."""
+        binary, fmt, mode = carrier_format(carrier), plan.accumulate, plan.request.projection.rounding
+        x, y = reach
+        bottom = shift == binary.emin - fmt.emin
+        low, high, most = x.low + y.low, x.high + y.high + 1, x.most + y.most
+        # 1. Operands and products are exact in the carrier.
+        for part, moved in ((x, shift // 2), (y, shift - shift // 2)):
+            if part.low + moved < binary.qmin or part.high + moved > binary.emax or part.most > binary.p:
+                return None
+        if most > binary.p or low + shift < binary.qmin or high + shift > binary.emax:
+            return None
+        # 2. Products need no rounding if all are values of their format.
+        outer = plan.product
+        kept = most <= outer.p and low >= outer.qmin and high <= outer.emax - 1 and not x.special + y.special
+        rounded = not plan.fused and not (kept and outer.negative_zero >= fmt.negative_zero)
+        if rounded and not carried_by(shifted(outer, shift), carrier):
+            return None
+        # 3. No sum leaves the carrier: terms are within the formats' ranges, or few and small.
+        largest = min(high, outer.emax) if rounded else high
+        nearest = mode in (Rounding.NEAREST_TIES_TO_EVEN, Rounding.NEAREST_TIES_TO_AWAY)
+        growth = math.ceil(
+            1.5 * (count + 1) * 2.0 ** ((0 if nearest else 1) - fmt.p)
+        )  # (1 + u)^(k + 1) as a power of 2
+        partial = max(high, fmt.emin) + count.bit_length() + growth + 1
+        if max(min(partial, fmt.emax), largest) + 1 + shift >= binary.emax or not carried_by(
+            shifted(fmt, shift), carrier
+        ):
+            return None
+        # 4. How sums are rounded in the carrier.
+        own = outer.p if rounded else most
+        bits = plan.request.bits
+        if mode is NEAREST and (fmt.p == binary.p or (own <= fmt.p and 2 * fmt.p + 2 <= binary.p)):
+            return Carried(plan, carrier, shift, rounded, False, bottom)
+        if fmt.p + bits + 2 <= binary.p:
+            return Carried(plan, carrier, shift, rounded, True, bottom)
+        return None
+
+    def scaled(self, a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> tuple[Any, Any]:
+        """Both operands in the carrier, each with its half of the shift."""
+        first = self.shift // 2
+        return tuple(  # type: ignore[return-value]
+            np.ascontiguousarray(np.ldexp(x, moved)).astype(self.carrier)
+            for x, moved in ((a, first), (b, self.shift - first))
+        )
+
+    def run(self, a: Any, b: Any, out: np.ndarray[Any, Any], bad: np.ndarray[Any, Any], first: int, size: int) -> None:
+        """Some rows of one product: ``out`` gets its values, in ``plan.result``."""
+        plan, request = self.plan, self.plan.request
+        projection = request.projection
+        alike = self.bottom and plan.product == plan.accumulate
+        rounded = ("alike" if alike else "apart") if self.rounded else ""
+        loop = core_gemm.product_loop(self.carrier, int(projection.rounding), rounded, self.odd, self.bottom)
+        outer, inner = (
+            carrier_target(shifted(f, self.shift), projection, request.nan, self.carrier, False)
+            if f is plan.accumulate or self.rounded
+            else None
+            for f in (plan.product, plan.accumulate)
+        )
+        c = np.empty(out.shape, self.carrier)
+        word = type(inner.drop)  # type: ignore[union-attr]
+        adds = 0 if plan.fused else a.shape[1]
+        loop(
+            plain(a), plain(b), c, inner if outer is None else outer, inner, word(request.bits),
+            np.uint64(request.state), size, first, adds,
+        )  # fmt: skip
+        out[...] = np.ldexp(c.astype(np.float64), -self.shift)
+        if plan.result == plan.accumulate:
+            return
+        if projection.rounding.stochastic or not plan.result.has_nan:
+            rows, marks = out.reshape(-1), bad.reshape(-1)
+            last = adds + a.shape[1]
+            state = np.uint64(request.state)
+            core_gemm.finish_loop()(plain(rows), plan.step(plan.result), last, state, size, first, rows, marks)
+        else:
+            project_array(out, request, out, coded=False)
+
+
+class Reach(NamedTuple):
+    """What :func:`floatemu._core.gemm.scan_loop` finds."""
+
+    low: int
+    high: int
+    most: int
+    special: int
+
+
+def _reach(x: np.ndarray[Any, Any]) -> Reach:
+    found = np.empty(4, np.int64)
+    core_gemm.scan_loop()(plain(x.reshape(-1)).view(np.uint64), found)
+    return Reach(*(int(v) for v in found))
+
+
+def _mostly_normal(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], fmt: Format) -> bool:
+    """Whether fewer than one in a thousand products of a sample are below the normal range; decides speed alone."""
+    x, y = (np.abs(v.reshape(-1)[:: max(1, v.size // 128)]) for v in (a, b))
+    with np.errstate(all="ignore"):
+        products = np.multiply.outer(x[x > 0], y[y > 0])
+    return bool(np.count_nonzero(products < float(fmt.min_normal)) * 1000 <= products.size)
+
+
+@lru_cache(maxsize=512)
+def shifted(fmt: Format, shift: int) -> Format:
+    """The format with every value times 2^shift."""
+    assert fmt.bias is not None
+    return replace(fmt, bias=fmt.bias - shift)
+
+
 def _thread_count(threads: Any) -> int:
     if isinstance(threads, (bool, np.bool_)) or not isinstance(threads, (int, np.integer)) or threads < 1:
         raise UnsupportedError(f"threads={threads!r} is not a positive integer")
@@ -119,10 +266,13 @@ def _product(plan: Plan, a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], threa
     m, n = left.shape[-2], right.shape[-1]
     values = np.empty((*batch, m, n), np.float64)
     bad = np.zeros(values.shape, np.bool_)
+    fast = Carried.make(plan, left, right)
+    if fast is not None:
+        left, right = fast.scaled(left, right)
     left = np.broadcast_to(left, (*batch, *left.shape[-2:]))
     right = np.broadcast_to(right, (*batch, *right.shape[-2:]))
     tasks = [
-        (plan, left[index], right[index], part, values[index], bad[index], position * m * n, values.size)
+        (plan, fast, left[index], right[index], part, values[index], bad[index], position * m * n, values.size)
         for position, index in enumerate(np.ndindex(*batch))
         for part in _parts(m, threads)
     ]
@@ -152,7 +302,7 @@ def _parts(rows: int, threads: int) -> Iterator[slice]:
 
 
 def _block(
-    plan: Plan, a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], part: slice, out: np.ndarray[Any, Any],
+    plan: Plan, fast: Carried | None, a: Any, b: Any, part: slice, out: np.ndarray[Any, Any],
     bad: np.ndarray[Any, Any], first: int, size: int,
 ) -> None:  # fmt: skip
     """Some rows of one matrix product; ``first`` is the position of the product's element (0, 0)."""
@@ -160,4 +310,7 @@ def _block(
     kind = core.FUSED if plan.fused else core.PRODUCTS
     rows = out[part].reshape(-1)
     marks = bad[part].reshape(-1)
+    if fast is not None:
+        fast.run(a[part], b, out[part], bad[part], first + part.start * columns, size)
+        return
     execute(plan, kind, a[part], b.T, columns, ops.MUL, 1.0, size, first + part.start * columns, rows, marks)

@@ -1,0 +1,230 @@
+"""Matrix products in sequential order, a row of the result at a time: the loops that compilers vectorise.
+
+Every column of a row has its own accumulator; step k multiplies one number of ``a`` by a row of ``b`` and
+adds. Both operations end in ``project_carrier``, so they are rounded as everything is. What comes before
+is exact, or rounded to odd, in the carrier:
+
+* Products of operands with s and t significant bits are exact in binary32 (binary64) if s + t <= 24
+  (53), and within its range. The caller makes sure of it.
+* Sums are rounded to odd from their two-sum (``exact.odd_sum``), and round again to p bits like the exact
+  sum if p + n + 2 <= 24 (53), with n random bits.
+* To nearest even a sum may be rounded to nearest first if both terms have p bits or fewer and
+  24 >= 2 p + 2 (53 >= 2 p + 2): Figueroa, "When is double rounding innocuous?", SIGNUM 30(3), 1995. Below
+  the carrier's least normal sums are exact. If p is the carrier's own, the sum is rounded already.
+
+Values may be scaled so that the accumulator's least normal is the carrier's: the place of the cut is then
+the same for every number, which saves a third of the work, unless products below it are frequent (processors
+take a hundred cycles to multiply into the subnormals, though not to add there).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba.extending import register_jitable
+
+from floatemu._core import kernels
+from floatemu._core.exact import MUL, bits_of
+from floatemu._core.random import word_at
+from floatemu._core.reductions import Place, operate
+from floatemu._core.rounding import SA, TN, Target, pick, project_carrier
+
+TILE, TILE_BYTES = 128, 2**15
+"""Columns handled together, and bytes of a block of b with as many columns: it stays in the nearest cache."""
+
+
+def to_odd_in(w: Any, s: Any, bits: Any, error: Any) -> Any:
+    """Bits of ``s + error`` rounded to odd in either carrier (``exact.to_odd``); those of s if it is not finite."""
+    even = w(bits & w(1)) == w(0)
+    outward = (error > 0) == (s > 0)
+    step = w(((error > 0) | (error < 0)) & even)
+    up = w(step * w(outward))
+    moved = w(w(bits + up) - w(step - up))
+    return pick(w, s - s == 0, moved, bits)
+
+
+def sum_text(carrier: str) -> Callable[..., Any]:
+    """The sum of two numbers of a carrier as the function ``sum_bits(a, b, odd, down)`` for compiled code."""
+    word: Any = kernels.CARRIERS[carrier]
+    w, t = word
+    number: Any = np.float32 if t == 23 else np.float64
+    top = w(1 << (31 if t == 23 else 63))
+
+    def sum_bits(a: Any, b: Any, odd: Any, down: Any) -> Any:
+        """Bits of a + b, rounded to odd or (``odd`` false) to nearest; ``down``: terms that cancel give -0."""
+        s = a + b
+        bits = number(s).view(w)
+        if odd:
+            part = s - a
+            error = (a - (s - part)) + (b - part)
+            bits = to_odd_in(w, s, bits, error)
+        if down:
+            negative = w(w(number(a).view(w) | number(b).view(w)) & top)
+            bits = pick(w, w(bits << w(1)) == w(0), negative, bits)
+        return bits
+
+    register_jitable(kernels.named(sum_bits, f"gemm sum {carrier}"))
+    return sum_bits
+
+
+def simplified(w: Any, top: Any, target: Any, emin: Any) -> Any:
+    """The target with what is the same for all signed formats with subnormals, p > 1, written as constants."""
+    return Target(
+        target.precision, target.trailing, w(0), target.drop, emin, w(0), w(0), target.least,
+        target.most_pos, target.most_pos, w(0), target.zero_neg, w(0), target.null_neg, target.over_pos,
+        target.over_neg, target.inf_pos, target.inf_neg, target.nan, top, w(0), w(0), w(0), w(0), w(0), w(0), w(0),
+    )  # fmt: skip
+
+
+kernels.register((to_odd_in,))
+kernels.register((simplified,))
+
+
+@cache
+def product_loop(carrier: str, mode: int, rounded: str, odd: bool, bottom: bool) -> Callable[..., Any]:
+    """Return the loop over the rows of one matrix product.
+
+    Parameters
+    ----------
+    carrier : str
+        "float32" or "float64".
+    mode : int
+        Fixed when compiling: as run-time data it keeps compilers from vectorising (measured: 10 times slower).
+    rounded : str
+        How products are rounded: "alike", to the accumulator's format; "apart", to another one; "" if they are
+        exact in their format, or fused.
+    odd : bool
+        Whether sums are rounded to odd first, rather than to nearest.
+    bottom : bool
+        Whether the accumulator's least normal is the carrier's: all cuts are then at the same place.
+
+    Returns
+    -------
+    callable
+        ``loop(a, b, c, product, target, n, state, size, first, adds)``: carrier arrays (m, k), (k, n),
+        (m, n), k > 0; element (0, 0) stands at position ``first`` of ``size``; the additions' operation
+        numbers begin at ``adds``. Targets of signed formats with zero, subnormals and p > 1.
+    """
+    word: Any = kernels.CARRIERS[carrier]
+    w, t = word
+    number: Any = np.float32 if t == 23 else np.float64
+    depth = TILE_BYTES // TILE // np.dtype(carrier).itemsize
+    top = w(1 << (31 if t == 23 else 63))
+    g, w32 = kernels.GENERATOR_WORD, np.uint32
+    stochastic, down, sum_bits = mode >= SA, mode == TN, sum_text(carrier)
+
+    def make_tile(start: bool) -> Any:
+        def tile(
+            acc: Any, row: Any, x: Any, product: Any, target: Any, drawn: Any, other: Any, n: Any, ones: Any
+        ) -> None:
+            outer = simplified(w, top, product, w(1) if alike and bottom else product.emin)
+            inner = simplified(w, top, target, w(1) if bottom else target.emin)
+            for j in range(acc.size):
+                r, q = w(0), w(0)
+                if stochastic:
+                    r, q = w(drawn[j]), w(other[j])
+                bits = number(x * row[j]).view(w)
+                if rounds:
+                    bits, _ = project_carrier(w, t, bits, outer, mode, q, n, ones, False, False)
+                if not start:
+                    bits = sum_bits(acc[j], w(bits).view(number), odd, down)
+                out, _ = project_carrier(w, t, bits, inner, mode, r, n, ones, False, False)
+                acc[j] = w(out).view(number)
+
+        register_jitable(kernels.named(tile, f"gemm tile {label} {start}"))
+        return tile
+
+    label = f"{carrier} {mode} {rounded} {'odd' if odd else ''} {'bottom' if bottom else ''}"
+    rounds, alike = rounded != "", rounded == "alike"
+    begin, proceed = make_tile(True), make_tile(False)
+
+    def fill(drawn: Any, position: Any, count: Any, state: Any, spare: Any) -> Any:
+        """The random bits of neighbouring positions, two a word; returns where the first one lies."""
+        lead = int(position & g(1))
+        for i in range((count + lead + 1) // 2):
+            both = word_at(g, g(state), g(g(position >> g(1)) + g(i)))
+            drawn[2 * i] = w32(both & g(0xFFFFFFFF)) >> spare
+            drawn[2 * i + 1] = w32(both >> g(32)) >> spare
+        return lead
+
+    register_jitable(kernels.named(fill, f"gemm fill {label}"))
+
+    def loop(
+        a: Any, b: Any, c: Any, product: Any, target: Any, n: Any, state: Any, size: Any, first: Any,
+        adds: Any,
+    ) -> None:  # fmt: skip
+        count, columns = a.shape[1], b.shape[1]
+        ones = w(2 ** int(n) - 1)
+        spare = w32(32 - int(n))
+        drawn, other = np.empty(TILE + 2, np.uint32), np.empty(TILE + 2, np.uint32)
+        packed = np.empty((depth, TILE), number)
+        for left in range(0, columns, TILE):
+            width = min(TILE, columns - left)
+            for top_k in range(0, count, depth):
+                stop = min(top_k + depth, count)
+                for k in range(top_k, stop):
+                    for j in range(width):
+                        packed[k - top_k, j] = b[k, left + j]
+                for i in range(a.shape[0]):
+                    acc = c[i, left : left + width]
+                    here = g(g(first) + g(i * columns + left))
+                    at, beside = 0, 0
+                    for k in range(top_k, stop):
+                        if stochastic:
+                            at = fill(drawn, g(g(g(adds + k) * g(size)) + here), width, state, spare)
+                            if rounds:
+                                beside = fill(other, g(g(g(k) * g(size)) + here), width, state, spare)
+                        row = packed[k - top_k, :width]
+                        mine, its = drawn[at : at + width], other[beside : beside + width]
+                        if k == 0:
+                            begin(acc, row, a[i, k], product, target, mine, its, n, ones)
+                        else:
+                            proceed(acc, row, a[i, k], product, target, mine, its, n, ones)
+
+    return kernels.compiled(loop, f"gemm {label}")
+
+
+@cache
+def scan_loop() -> Callable[..., Any]:
+    """Return ``scan(bits, found)``: the reach of binary64 numbers, given as their bits in any number of axes.
+
+    ``found`` (int64) becomes: the least exponent of a last nonzero bit, the largest exponent of a first one, the
+    most significant bits that a number has, and how many numbers are infinite or NaN. Zeros do not count.
+    """
+    w = np.uint64
+
+    def scan(bits: Any, found: Any) -> None:
+        low, high, most, special = 5000, -5000, 0, 0
+        for i in range(bits.size):
+            field = int(w(bits[i] >> w(52)) & w(0x7FF))
+            sig = w(bits[i] & w((1 << 52) - 1))
+            if field == 0x7FF:
+                special += 1
+            elif field > 0 or sig != w(0):
+                if field > 0:
+                    sig = w(sig | w(1 << 52))
+                # Places of the last and of the first bit, as exponents of numbers that are exact.
+                last = w(sig & w(w(0) - sig))
+                lowest = int(w(bits_of(np.float64(last))) >> w(52)) - 1023
+                length = int(w(bits_of(np.float64(sig))) >> w(52)) - 1022
+                base = max(field, 1) - 1075
+                low, high = min(low, base + lowest), max(high, base + length - 1)
+                most = max(most, length - lowest)
+        found[0], found[1], found[2], found[3] = low, high, most, special
+
+    return kernels.compiled(scan, "gemm scan")
+
+
+@cache
+def finish_loop() -> Callable[..., Any]:
+    """Return ``finish(values, step, m, state, size, first, out, bad)``: operation m of every element, a rounding."""
+    w = np.uint64
+
+    def finish(values: Any, step: Any, m: Any, state: Any, size: Any, first: Any, out: Any, bad: Any) -> None:
+        for i in range(out.size):
+            out[i], bad[i] = operate(w, MUL, values[i], 1.0, 0.0, step, Place(state, size, first + i), m)
+
+    return kernels.compiled(finish, "gemm finish")
