@@ -17,9 +17,11 @@ from floatemu._core import gemm as core_gemm
 from floatemu._core import reductions as core
 from floatemu.errors import UnsupportedError
 from floatemu.format import Format
+from floatemu.formats import get_format
 from floatemu.projecting import project_array
 from floatemu.projection import Rounding
 from floatemu.reductions import NEAREST, Order, Plan, deliver, execute, operand, plain, refuse_nan
+from floatemu.results import check_out, result_dtype
 from floatemu.target import carried_by, carrier_format, carrier_target
 
 
@@ -314,3 +316,84 @@ def _block(
         fast.run(a[part], b, out[part], bad[part], first + part.start * columns, size)
         return
     execute(plan, kind, a[part], b.T, columns, ops.MUL, 1.0, size, first + part.start * columns, rows, marks)
+
+
+def conv2d(
+    x: Any,
+    weight: Any,
+    fmt: Format | str,
+    rounding: Rounding | str = NEAREST,
+    *,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] = 0,
+    dtype: Any = None,
+    out: Any = None,
+    **options: Any,
+) -> Any:
+    """Return the 2-D cross-correlation of images with filters, as one matrix product per image.
+
+    The terms of one result are added in the order channel, row, column of the filter. Padding is with zeros,
+    whose products are terms like others.
+
+    Parameters
+    ----------
+    x : array_like
+        Images, (images, channels, height, width). Taken as the exact values they have.
+    weight : array_like
+        Filters, (filters, channels, rows, columns).
+    fmt, rounding, dtype, out
+        As for :func:`matmul`.
+    stride, padding : int or (int, int)
+        Step between results and zeros added on each side, vertical first.
+    **options
+        All others of :func:`matmul`: ``product``, ``accumulate``, ``order``, ``fused``, ``threads`` ...
+
+    Returns
+    -------
+    numpy.ndarray
+        (images, filters, rows, columns).
+
+    Raises
+    ------
+    FormatError, ProjectionError, UnsupportedError
+        As for :func:`matmul`.
+
+    Examples
+    --------
+    >>> from floatemu.gemm import conv2d
+    >>> import numpy as np
+    >>> image = np.arange(9.0).reshape(1, 1, 3, 3)
+    >>> conv2d(image, np.ones((1, 1, 2, 2)), "e4m3fn").tolist()
+    [[[[8.0, 12.0], [20.0, 24.0]]]]
+    """
+    images, filters = operand(x, "x"), operand(weight, "weight")
+    if images.ndim != 4 or filters.ndim != 4 or images.shape[1] != filters.shape[1]:
+        raise UnsupportedError(
+            f"x of shape {images.shape} and weight of shape {filters.shape} do not fit; accepted: "
+            "(images, channels, height, width) and (filters, channels, rows, columns) with equal channels"
+        )
+    down, across = _pair(stride, "stride", 1)
+    above, beside = _pair(padding, "padding", 0)
+    padded = np.pad(images, ((0, 0), (0, 0), (above, above), (beside, beside)))
+    window = filters.shape[2:]
+    if any(w < 1 or w > s for w, s in zip(window, padded.shape[2:])):
+        raise UnsupportedError(f"weight covers {window}, but x with its padding has {padded.shape[2:]}; pad more")
+    patches = np.lib.stride_tricks.sliding_window_view(padded, window, (2, 3))[:, :, ::down, ::across]
+    count, _, rows, columns = patches.shape[:4]
+    terms = int(np.prod(filters.shape[1:]))
+    right = patches.transpose(0, 1, 4, 5, 2, 3).reshape(count, terms, rows * columns)
+    shape = (count, filters.shape[0], rows, columns)
+    kind = result_dtype([np.asarray(v).dtype for v in (x, weight)], get_format(fmt), dtype, out)
+    values = matmul(filters.reshape(-1, terms), right, fmt, rounding, dtype=kind, **options).reshape(shape)
+    if out is None:
+        return values
+    check_out(out, shape)
+    out[...] = values
+    return out
+
+
+def _pair(value: Any, what: str, least: int) -> tuple[int, int]:
+    given = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    if len(given) != 2 or not all(isinstance(v, (int, np.integer)) and v >= least for v in given):
+        raise UnsupportedError(f"{what}={value!r} is not one or two integers of at least {least}")
+    return int(given[0]), int(given[1])

@@ -11,8 +11,9 @@ import summation
 from oracles import assert_bits
 
 import floatemu as fe
-from floatemu.gemm import matmul
+from floatemu.gemm import conv2d, matmul
 from floatemu.projection import Projection, Rounding, Saturation
+from floatemu.reductions import dot
 
 FORMATS = [fe.get_format(n) for n in ("binary16", "bfloat16", "e4m3fn", "e5m2", "tf32", "binary32", "binary64")]
 ODD = [
@@ -164,7 +165,6 @@ def test_threads_and_strides_change_no_bit(mode, accumulate):
 def test_dot_and_matmul_agree():
     rng = np.random.default_rng(0)
     a, b = operands(rng, (5, 60), "half"), operands(rng, (60, 7), "half")
-    from floatemu.reductions import dot
 
     for order in ORDERS:
         want = np.array([[dot(a[i], b[:, j], "binary16", order=order) for j in range(7)] for i in range(5)])
@@ -197,3 +197,38 @@ def test_a_nan_needs_a_format_that_has_one():
     a = np.array([[1.0], [np.inf]])
     with pytest.raises(fe.ProjectionError, match=re.escape("NaN at index (1, 0), but e2m1fn has no NaN")):
         matmul(a, np.zeros((1, 2)), "e2m1fn", accumulate="binary16")
+
+
+# Convolution ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("stride", "padding"), [(1, 0), (2, 1), ((1, 2), (2, 0))])
+@pytest.mark.parametrize("order", ["sequential", "blocked(3)", "exact"])
+def test_convolution_adds_channel_row_column(stride, padding, order):
+
+    rng = np.random.default_rng(0)
+    x, weight = operands(rng, (2, 3, 6, 7), "fp8"), operands(rng, (4, 3, 2, 3), "fp8")
+    got = conv2d(x, weight, "binary16", stride=stride, padding=padding, order=order)
+    (down, across), (above, beside) = (v if isinstance(v, tuple) else (v, v) for v in (stride, padding))
+    padded = np.pad(x, ((0, 0), (0, 0), (above, above), (beside, beside)))
+    want = np.empty_like(got)
+    for image, one, row, column in np.ndindex(*got.shape):
+        patch = padded[image, :, row * down : row * down + 2, column * across : column * across + 3]
+        want[image, one, row, column] = dot(patch.ravel(), weight[one].ravel(), "binary16", order=order)
+    assert got.shape[2:] == ((6 + 2 * above - 2) // down + 1, (7 + 2 * beside - 3) // across + 1)
+    assert_bits(got, want)
+
+
+@pytest.mark.parametrize(
+    ("shape", "arguments", "words"),
+    [
+        ((1, 2, 2, 2), {}, "equal channels"),
+        ((1, 3, 9, 2), {}, "weight covers (9, 2), but x with its padding has (4, 4)"),
+        ((1, 3, 2, 2), {"stride": 0}, "stride=0 is not one or two integers of at least 1"),
+        ((1, 3, 2, 2), {"padding": (1, -1)}, "padding=(1, -1) is not"),
+    ],
+)
+def test_convolutions_that_do_not_fit_say_why(shape, arguments, words):
+
+    with pytest.raises(fe.UnsupportedError, match=re.escape(words)):
+        conv2d(np.ones((1, 3, 4, 4)), np.ones(shape), "binary16", **arguments)
