@@ -6,6 +6,7 @@ A kernel takes a binary64 number and returns (h, l, d): a pair, and a bound d on
 - d = 0: the exact value is h if l = 0; else it lies strictly between h and its neighbour on the side of l
   (the *sticky* answer of saturated tails and tiny arguments, where h + l itself says nothing).
 - d < 0: its magnitude lies beyond 2^960 or below 2^-960, on the side where h lies.
+  Beyond binary64's range, h is TOP or BOTTOM with its sign, l = 0 and d = 0.
 - d infinite: not known here.
 
 From it :func:`settle` takes the exact value *rounded to odd* in binary64, on which every later rounding to
@@ -49,6 +50,8 @@ ROOT_HALF = 0.7071067811865476
 
 HUGE, TINY = float.fromhex("0x1.0000000000001p+1000"), float.fromhex("0x1.0000000000001p-1000")
 """Stand for magnitudes beyond 2^960 and below 2^-960; their odd last bits are sticky."""
+TOP, BOTTOM = float.fromhex("0x1.fffffffffffffp+1023"), 2.0**-1074
+"""Magnitudes beyond 2^1024 and below 2^-1074 rounded to odd in binary64."""
 NEAR = 2.0**-80
 """The l of a sticky answer next to h = 1."""
 INFINITY = float("inf")
@@ -108,6 +111,10 @@ def exp_pair(xh: Any, xl: Any) -> Any:
 
 def scaled(h: Any, l: Any, k: Any, relative: Any) -> Any:  # noqa: E741
     """(h + l) * 2^k with its bound, for |h| near 1; an answer by the tail rule where k is beyond 960."""
+    if k > 1100:
+        return (TOP if h > 0 else -TOP), 0.0, 0.0
+    if k < -1100:
+        return (BOTTOM if h > 0 else -BOTTOM), 0.0, 0.0
     if k > 960:
         return (HUGE if h > 0 else -HUGE), 0.0, -1.0
     if k < -960:
@@ -121,7 +128,7 @@ def exp(x: Any) -> Any:
     if x != x or x == 0 or x - x != 0:
         return (1.0 if x == 0 else 0.0 if x < 0 else x), 0.0, 0.0
     if abs(x) >= 1000:
-        return (HUGE if x > 0 else TINY), 0.0, -1.0
+        return (TOP if x > 0 else BOTTOM), 0.0, 0.0
     if abs(x) < 2.0**-56:
         return 1.0, x, 0.0
     h, low, k = exp_pair(x, 0.0)
@@ -133,7 +140,7 @@ def exp2(x: Any) -> Any:
     if x != x or x - x != 0:
         return (0.0 if x < 0 else x), 0.0, 0.0
     if abs(x) >= 1400:
-        return (HUGE if x > 0 else TINY), 0.0, -1.0
+        return (TOP if x > 0 else BOTTOM), 0.0, 0.0
     n = whole(x)
     if n == x:
         i = int(n)
@@ -169,7 +176,7 @@ def expm1(x: Any) -> Any:
     if x < -50:
         return -1.0, NEAR, 0.0
     if x > 1000:
-        return HUGE, 0.0, -1.0
+        return TOP, 0.0, 0.0
     if abs(x) < 2.0**-56:
         return x, 1.0, 0.0
     if x > 100:  # one is less than 2^-140 of it
@@ -254,7 +261,7 @@ def sigmoid(x: Any) -> Any:
     if x > 40:  # exp(-40) < 2^-57
         return 1.0, -NEAR, 0.0
     if x < -1000:
-        return TINY, 0.0, -1.0
+        return BOTTOM, 0.0, 0.0
     if abs(x) < 2.0**-56:
         return 0.5, x, 0.0
     h, low, k = sigmoid_pair(x, 0.0)
@@ -266,6 +273,8 @@ def gated(x: Any, h: Any, l: Any, k: Any, relative: Any) -> Any:  # noqa: E741
     if abs(x) < 2.0**-900:
         return x, 0.0, INFINITY
     ph, pl = multiply_pairs(x, 0.0, h, l)
+    if k < -1100:
+        return (BOTTOM if x > 0 else -BOTTOM), 0.0, 0.0
     if k < -900:
         return (TINY if x > 0 else -TINY), 0.0, (-1.0 if k < -975 else INFINITY)
     s = power_of_two(k)
@@ -279,7 +288,7 @@ def silu(x: Any) -> Any:
     if x > 40:
         return x, -1.0, 0.0
     if x < -1000:
-        return -TINY, 0.0, -1.0
+        return -BOTTOM, 0.0, 0.0
     if (abs(x) < 2.0**-60) & (abs(x) > 2.0**-900):
         return 0.5 * x, 1.0, 0.0  # x / 2 + x^2 / 4
     h, low, k = sigmoid_pair(x, 0.0)
@@ -307,25 +316,22 @@ def log_parts(xh: Any, xl: Any) -> Any:
     bits = W(bits_of(xh))
     k = np.int64(bits >> W(52)) - 1023
     m = float_of(W(bits & W(0xFFFFFFFFFFFFF)) | W(0x3FF0000000000000))
-    if m > 2 * ROOT_HALF:
-        m, k = 0.5 * m, k + 1
+    up = m > 2 * ROOT_HALF  # as a factor: branches that no one can predict cost more than all the rest
+    m, k = m * (0.5 if up else 1.0), k + (1 if up else 0)
     s = power_of_two(-k) if xl != 0 else 0.0
     i = int(m * 128.0) - 90
     p, e = product2(m, LOGS[i, 0])
     rh, rl = quick2(p - 1.0, e + (xl * s) * LOGS[i, 0])
     h, low = log_series(rh, rl)
-    if LOGS[i, 0] != 1.0:
-        h, low = add(LOGS[i, 1], LOGS[i, 2], h, low)
+    h, low = add(LOGS[i, 1], LOGS[i, 2], h, low)
     return k, h, low
 
 
 def log_pair(xh: Any, xl: Any) -> Any:
     """log(xh + xl) as a pair, relative error below 2^-66."""
     k, h, low = log_parts(xh, xl)
-    if k != 0:
-        p, e = sum2(k * LN2_1, k * LN2_2)  # the first product is exact, the second within 2^-83 of the sum
-        h, low = add(p, e, h, low)
-    return h, low
+    p, e = sum2(k * LN2_1, k * LN2_2)  # the first product is exact, the second within 2^-83 of the sum
+    return add(p, e, h, low)
 
 
 def log_special(x: Any) -> Any:
@@ -409,7 +415,7 @@ def softplus(x: Any) -> Any:
     if x > 45:  # exp(-45) < 2^-64, below ulp(45) / 2^16
         return x, 1.0, 0.0
     if x < -1000:
-        return TINY, 0.0, -1.0
+        return BOTTOM, 0.0, 0.0
     h, low, k = exp_pair(-abs(x), 0.0)
     s = power_of_two(max(k, -1000))
     if x < -40:

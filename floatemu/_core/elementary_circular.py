@@ -31,6 +31,13 @@ PI_H, PI_L = 3.141592653589793, 1.2246467991473532e-16
 HALF_PI_H, HALF_PI_L = 1.5707963267948966, 6.123233995736766e-17
 
 
+def plus(x: Any, y: Any) -> Any:
+    """x + y modulo 2^64 and the carry, without ever leaving the word: numpy's scalars would warn."""
+    if x > W(~y):
+        return W(W(x - W(~y)) - W(1)), W(1)
+    return W(x + y), W(0)
+
+
 def reduce(x: Any) -> Any:
     """(n, h, l): x = n pi / 2 + (h + l) modulo 2 pi, |h| <= pi / 4, relative error below 2^-72; 1/2 <= x < infinity.
 
@@ -50,9 +57,9 @@ def reduce(x: Any) -> Any:
         v2 = W(W(v2 << shift) | W(v3 >> back))
     h2, f2 = multiply(W, m, v2)
     h1, l1 = multiply(W, m, v1)
-    f1 = W(l1 + h2)
+    f1, carry = plus(l1, h2)
     _, l0 = multiply(W, m, v0)
-    f0 = W(W(l0 + h1) + W(f1 < l1))
+    f0, _ = plus(l0, W(h1 + carry))
     n = np.int64(f0 >> W(62))
     f0 = W(W(f0 << W(2)) | W(f1 >> W(62)))
     f1 = W(W(f1 << W(2)) | W(f2 >> W(62)))
@@ -241,6 +248,6 @@ def acos(x: Any) -> Any:
     return h, low, h * 2.0**-64
 
 
-TEXT = (reduce, turn, circle, atan_pair, signed, cofactor)
+TEXT = (plus, reduce, turn, circle, atan_pair, signed, cofactor)
 UNARY = {f.__name__: f for f in (sin, cos, tan, asin, acos, atan)}
 """Kernels by name."""

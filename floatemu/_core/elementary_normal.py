@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from floatemu._core.doubled import add, multiply_pairs, power_of_two, product2, quick2, whole
-from floatemu._core.elementary import INFINITY, NEAR, TINY, exp_pair, gated, sigmoid_pair
+from floatemu._core.elementary import BOTTOM, INFINITY, NEAR, TINY, exp_pair, gated, sigmoid_pair
 from floatemu._core.elementary_normal_tables import ERRORS, MILLS, TANH_CUBE, TANH_SLOPE
 
 CUBE_H, CUBE_L = TANH_CUBE
@@ -60,7 +60,7 @@ def gelu(x: Any) -> Any:
     if x > 8.5:
         return x, -1.0, 0.0
     if x < -38.5:
-        return -TINY, 0.0, -1.0
+        return (-BOTTOM, 0.0, 0.0) if x < -50 else (-TINY, 0.0, -1.0)
     if (abs(x) < 2.0**-60) & (abs(x) > 2.0**-900):
         return 0.5 * x, 1.0, 0.0  # x / 2 + x^2 / sqrt(2 pi)
     h, low, k = tail_pair(abs(x))
@@ -78,7 +78,7 @@ def gelu_tanh(x: Any) -> Any:
     if x > 8.5:  # 2 u > 57
         return x, -1.0, 0.0
     if x < -24:  # 2 u < -1020
-        return -TINY, 0.0, -1.0
+        return -BOTTOM, 0.0, 0.0
     if (abs(x) < 2.0**-60) & (abs(x) > 2.0**-900):
         return 0.5 * x, 1.0, 0.0
     if abs(x) < 2.0**-900:

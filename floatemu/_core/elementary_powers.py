@@ -21,7 +21,7 @@ from floatemu._core.doubled import (
     sum2,
     whole,
 )
-from floatemu._core.elementary import HUGE, INFINITY, NAN, NEAR, TINY, exp_pair, log_pair, scaled
+from floatemu._core.elementary import BOTTOM, INFINITY, NAN, NEAR, TOP, exp_pair, log_pair, scaled
 from floatemu._core.exact import bits_of
 
 W = np.uint64
@@ -134,7 +134,7 @@ def positive_power(a: Any, y: Any) -> Any:
     size = abs(y) * abs(h)
     up = (y > 0) == (h > 0)
     if size > 800:
-        return (HUGE if up else TINY), 0.0, -1.0
+        return (TOP if up else BOTTOM), 0.0, 0.0
     if size < 2.0**-60:
         return 1.0, (NEAR if up else -NEAR), 0.0
     h, low = multiply_pairs(h, low, y, 0.0)

@@ -12,6 +12,7 @@ from oracles import assert_bits
 
 import floatemu as fe
 from floatemu import functions, reference
+from floatemu._core.elementary import BOTTOM, TOP
 from floatemu._core.elementary_loops import UNARY
 from floatemu.functions_engine import narrow_table
 
@@ -92,6 +93,9 @@ def test_sticky_answers_lie_on_the_right_side(name: str) -> None:
         if d < 0:
             assert (abs(exact) > 2.0**960) == (abs(h) > 1)
             assert (abs(exact) < 2.0**-960) == (abs(h) < 1)
+            assert (exact > 0) == (h > 0)
+        elif d == 0 and abs(h) in (TOP, BOTTOM) and low == 0:
+            assert abs(exact) > C.mpf(2) ** 1024 if abs(h) > 1 else abs(exact) < 2.0**-1074
             assert (exact > 0) == (h > 0)
         elif d == 0:
             end = C.mpf(float(np.nextafter(h, np.copysign(np.inf, low))) if low else h)
