@@ -3,51 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
-import math
-import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from .options import Number, OneOf, Whole, Word
 from .terminal import (
     BAD_INPUT,
     CHECK_FAILED,
     OK,
     BadInput,
+    OutputError,
+    ReaderGone,
     console,
+    discard_output,
     head,
     progress_bar,
+    say,
+    take_any_text,
     version,
     writable_folder,
     write_json,
+    writing,
 )
 
 Page = Callable[[dict[str, Any], Any], None]
 Answer = tuple[dict[str, Any], Page]
-
-
-# Releases of click before 8.5 cannot subscript the class when the program runs.
-class Number(click.ParamType):  # type: ignore[type-arg]
-    """A binary64 number; a text whose value lies beyond binary64 is refused, not made infinite."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        try:
-            number = float.fromhex(value) if "0x" in str(value).lower() else float(value)
-        except (ValueError, OverflowError):
-            self.fail(f"{value!r} is not a number of binary64's range (0.25, 1e5, 0x1p-3, inf, nan)", param, ctx)
-        if math.isinf(number) and "inf" not in str(value).lower():
-            self.fail(f"{value!r} is beyond binary64's largest value 1.8e308; write inf if that is meant", param, ctx)
-        return number
 
 
 class NumberFirst(click.Command):
@@ -83,10 +71,11 @@ def _command(name: str, cls: type[click.Command] = click.Command) -> Callable[[C
             with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
                 found, page = work(**options)
                 result = {**head(name, ok=True, seed=options.get("seed")), **found}
-            if as_json:
-                write_json(result)
-            else:
-                page(result, console())
+            with writing():
+                if as_json:
+                    write_json(result)
+                else:
+                    page(result, console())
             return OK if result["ok"] else CHECK_FAILED
 
         return run
@@ -113,22 +102,22 @@ def app(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-_formats = functools.partial(click.option, "--format", "formats", metavar="NAME", multiple=True)
-_seed = click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="Seed.")
+_formats = functools.partial(click.option, "--format", "formats", type=Word(), metavar="NAME", multiple=True)
+_Seed = Whole(0, 2**64 - 1, "0..2^64 - 1")
 
 
 @_command("demo")
 @click.option("--start", type=Number(), default=1e5, show_default=True, help="First gradient of the chain.")
 @click.option("--multiplier", type=Number(), default=0.25, show_default=True, help="Factor of every step.")
-@click.option("--steps", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Number of factors.")
+@click.option("--steps", type=Whole(1, 10_000), default=10, show_default=True, help="Number of factors.")
 @_formats(help="Format to show; repeat for more. Default: six, from binary64 to E4M3.")
 @click.option("--quick", is_flag=True, help="The chain only, without the network.")
-@_seed
+@click.option("--seed", type=_Seed, default=0, show_default=True, help="Seed of the network.")
 def demo(start: float, multiplier: float, steps: int, formats: tuple[str, ...], quick: bool, seed: int) -> Answer:
     """Watch a gradient get lost in narrow formats.
 
     The chain g <- g * m, then the same chain starting in range, then a small network's first-layer gradient."""
-    _announce(formats)
+    _announce(formats, replayed=True)
     from .demo import run_demo
     from .report.table import print_demo
 
@@ -160,9 +149,7 @@ def formats_(name: str | None) -> Answer:
 @_command("inspect", cls=NumberFirst)
 @click.argument("number")
 @_formats(help="Format to look at; repeat for more. Default: binary16, bfloat16, e5m2, e4m3fn.")
-@click.option(
-    "--random-bits", type=click.IntRange(1, 32), default=32, show_default=True, help="N of the stochastic modes."
-)
+@click.option("--random-bits", type=Whole(1, 32), default=32, show_default=True, help="N of the stochastic modes.")
 def inspect(number: str, formats: tuple[str, ...], random_bits: int) -> Answer:
     """Show what becomes of one number.
 
@@ -207,25 +194,29 @@ def inspect(number: str, formats: tuple[str, ...], random_bits: int) -> Answer:
 
 
 @_command("trace")
-@click.option("--net", default="mlp", show_default=True, help="Network to trace: mlp or chain.")
-@click.option("--data", default="digits", show_default=True, help="digits, or a .npz or .csv file with X and y.")
-@click.option("--policy", "policies", metavar="NAME", multiple=True, help="Named policy; repeat for more.")
+@click.option("--net", type=OneOf(["mlp", "chain"]), default="mlp", show_default=True, help="mlp or chain.")
+@click.option("--data", type=Word(), help="For mlp: digits (default), or a .npz or .csv file with X and y.")
+@click.option("--policy", "policies", type=Word(), metavar="NAME", multiple=True, help="Policy; repeat for more.")
 @_formats(help="Format of every node's output; repeat for more.")
-@click.option("--reference", default="mpmath", show_default=True, help="mpmath or float64.")
-@click.option("--target", default=None, help="Named result to judge, such as grad:W0. Default: the net's own.")
+@click.option(
+    "--reference", type=OneOf(["mpmath", "float64"]), default="mpmath", show_default=True, help="mpmath or float64."
+)
+@click.option(
+    "--target", type=Word(), default=None, help="Named result to judge, such as grad:W0. Default: the net's own."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder for CSV, JSON and PNG files.")
-@click.option("--min-bits", type=Number(), default=None, help="Exit 1 if fewer bits of the target are right.")
-@_seed
+@click.option("--min-bits", type=Number(nan=False), default=None, help="Exit 1 if fewer bits of the target are right.")
+@click.option("--seed", type=_Seed, default=None, help="For mlp: seed of weights and rows.  [default: 0]")
 def trace(
     net: str,
-    data: str,
+    data: str | None,
     policies: tuple[str, ...],
     formats: tuple[str, ...],
     reference: str,
     target: str | None,
     out: Path | None,
     min_bits: float | None,
-    seed: int,
+    seed: int | None,
 ) -> Answer:
     """Find the nodes that lose the gradient.
 
@@ -237,24 +228,39 @@ def trace(
             accepted="--format NAME or --policy NAME, as often as needed",
             hint="floatemu trace --format bf16 --format e4m3fn",
         )
+    for option, value in (("--data", data), ("--seed", seed)):
+        if net == "chain" and value is not None:
+            raise BadInput(
+                f"the chain takes no {option}: it starts from 100000, without data and without chance",
+                given=f"{option} {value}",
+                accepted=f"--net chain without {option}, or --net mlp",
+                hint=f"leave {option} out, or trace --net mlp",
+            )
+    from .policy import Policy
     from .report.table import print_trace
     from .results import run_trace
 
-    _announce(formats)
+    _announce(formats, replayed=True)
+    for name in policies:
+        with _about(name, "see `floatemu trace --help`"):
+            Policy.named(name)
     folder = None if out is None else writable_folder(out)
-    with progress_bar() as progress:
+    given = target if data is None else data if target is None else {"data": data, "target": target}
+    with _about(given, "see `floatemu trace --help`"), progress_bar() as progress:
         found = run_trace(
             net=net,
-            data=data,
+            data="digits" if data is None else data,
             policies=list(policies),
             formats=list(formats),
             reference=reference,
             target=target,
             out=folder,
             min_bits=min_bits,
-            seed=seed,
+            seed=seed or 0,
             progress=progress,
         )
+    if found["failures"]:
+        say(f"floatemu: check failed: {'; '.join(found['failures'])}")
     return found, print_trace
 
 
@@ -269,7 +275,7 @@ def doctor() -> Answer:
     return {"ok": all(check["ok"] for check in found["checks"]), **found}, print_doctor
 
 
-def _announce(names: Sequence[str]) -> None:
+def _announce(names: Sequence[str], replayed: bool = False) -> None:
     """Check the names of formats, and say on standard error what a user should know about them."""
     if not names:
         return
@@ -277,25 +283,57 @@ def _announce(names: Sequence[str]) -> None:
 
     for name in names:
         landmarks.find(name)
+        if replayed:
+            from .policy import Policy
+
+            with _about(name, "`floatemu inspect` takes every format"):
+                Policy.uniform(name)
     for note in landmarks.notes(list(names)):
-        click.echo(note, err=True)
+        say(note)
+
+
+@contextlib.contextmanager
+def _about(given: object, hint: str) -> Iterator[None]:
+    """Turn an error of floatemu into one of the command line, with what was given."""
+    try:
+        yield
+    except Exception as error:
+        if not _ours(error):
+            raise
+        raise _input_error(error, given, hint) from None
+
+
+def _input_error(error: Exception, given: object, hint: str) -> BadInput:
+    message = str(error)
+    # the messages of floatemu name what is accepted after this word
+    accepted = message.rpartition("accepted: ")[2] if "accepted: " in message else hint
+    return BadInput(message, given=given, accepted=accepted, hint=hint)
 
 
 def _usage(error: click.ClickException, words: Sequence[str]) -> BadInput:
     """Turn what click found wrong with the command line into the error that every command gives."""
-    given: object = shlex.join(words)
+    message = error.format_message().rstrip(".")
+    given: object = None
     accepted: object = None
     context = getattr(error, "ctx", None)
     if isinstance(error, click.NoSuchOption) and context is not None:
         given = error.option_name
         accepted = [name for item in context.command.get_params(context) for name in item.opts if name.startswith("-")]
+    elif isinstance(error, click.BadOptionUsage):
+        given, accepted = error.option_name, f"{error.option_name} with a value after it"
     elif isinstance(error, click.BadParameter) and error.param is not None:
-        given = None if isinstance(error, click.MissingParameter) else given
-        accepted = error.param.get_error_hint(context) if context is not None else error.param.name
+        from .numerals import ACCEPTED
+
+        accepted = list(ACCEPTED) if error.param.name == "number" else f"a value for {error.param.human_readable_name}"
     elif context is not None and isinstance(context.command, click.Group):
+        given = next((word for word in words if not word.startswith("-")), None)
         accepted = list(context.command.commands)
+    elif context is not None:  # words too many, which click puts in brackets
+        found = re.search(r"\((.*)\)$", message)
+        given = found[1] if found else shlex.join(words)
+        accepted = context.command.get_usage(context).removeprefix("Usage: ")
     path = context.command_path if context is not None else "floatemu"
-    return BadInput(error.format_message().rstrip("."), given=given, accepted=accepted, hint=f"see `{path} --help`")
+    return BadInput(message, given=given, accepted=accepted, hint=f"see `{path} --help`")
 
 
 def _ours(error: Exception) -> bool:
@@ -306,10 +344,11 @@ def _ours(error: Exception) -> bool:
 
 def _report(error: BadInput, command: str | None, as_json: bool) -> int:
     if as_json:
-        write_json({**head(command, ok=False), "error": error.as_dict()})
+        with writing():
+            write_json({**head(command, ok=False), "error": error.as_dict()})
     else:
         hint = f" ({error.hint})" if error.hint and error.hint not in error.message else ""
-        click.echo(f"floatemu: {error.message}{hint}".replace("\n", " "), err=True)
+        say(f"floatemu: {error.message}{hint}")
     return BAD_INPUT
 
 
@@ -334,7 +373,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ...
     True
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    if sys.stdout is None:
+        say("floatemu: standard output is closed; leave it open, or send it to a file")
+        return BAD_INPUT
+    take_any_text()
+    try:
+        status = _run(list(sys.argv[1:] if arguments is None else arguments))
+        with writing():  # what click prints by itself, such as --help
+            return status
+    except ReaderGone:
+        discard_output()
+        return OK
+    except OutputError as error:
+        discard_output()
+        say(f"floatemu: standard output cannot be written to: {error}")
+        return BAD_INPUT
+
+
+def _run(words: list[str]) -> int:
     as_json = "--json" in words
     command = next((word for word in words if word in app.commands), None)
     try:
@@ -344,17 +400,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _report(_usage(error, words), command, as_json)
     except click.Abort:
-        click.echo("floatemu: interrupted", err=True)
+        say("floatemu: interrupted")
         return 130
-    except BrokenPipeError:
-        # The reader (head, less) has gone; what is left in the buffer must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
+    except SystemExit:  # click's answer to a reader that left while it printed its help
+        raise ReaderGone from None
     except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EIO, errno.EBADF):
+            raise OutputError(error.strerror) from None
         reason = f"{error.strerror or error}: {error.filename!r}" if error.filename else str(error)
         return _report(BadInput(reason, given=error.filename, hint="check the path"), command, as_json)
     except Exception as error:
         if not _ours(error):
             raise
-        given = shlex.join(words)
-        return _report(BadInput(str(error), given=given, hint=f"see `floatemu {command} --help`"), command, as_json)
+        return _report(_input_error(error, shlex.join(words), f"see `floatemu {command} --help`"), command, as_json)

@@ -98,7 +98,10 @@ def load(data: Any) -> tuple[str, Array, Array]:
         if path.stat().st_size == 0:
             raise DataError(f"data {str(path)!r}: the file is empty")
         if path.suffix.lower() == ".npz":
-            arrays = read_npz(path)
+            try:
+                arrays = read_npz(path)
+            except FileError as error:
+                raise DataError(f"data {error}; accepted: an .npz file with real arrays X and y") from None
             if missing := [name for name in ("X", "y") if name not in arrays]:
                 raise DataError(f"data {path.name!r}: no array named {' and '.join(missing)}; it needs X and y")
             return path.name, *_check(path.name, arrays["X"], arrays["y"])

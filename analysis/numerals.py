@@ -63,16 +63,18 @@ def _refuse(text: str, why: str, hint: str = "") -> BadInput:
     return BadInput(f"{shown!r} {why}", given=shown, accepted=list(ACCEPTED), hint=hint or f"write {ACCEPTED[0]}")
 
 
+def _far(text: str, most: int, small: bool) -> BadInput:
+    instead = "0" if small else "inf"
+    why = f"has an exponent beyond ±{most}, far outside every format"
+    return _refuse(text, why, f"exponents from -{most} to {most} are read; write {instead} if that is meant")
+
+
 def _exponent(text: str, digits: str | None) -> int:
     # The length is judged before int(): Python refuses texts of more than 4300 digits with an error of its own.
     if digits is None:
         return 0
     if len(digits) > 9 or abs(int(digits)) > 4 * _MOST_EXPONENT:
-        raise _refuse(
-            text,
-            f"has an exponent beyond ±{4 * _MOST_EXPONENT}, far outside every format",
-            "write inf if that is meant",
-        )
+        raise _far(text, 4 * _MOST_EXPONENT, digits.startswith("-"))
     return int(digits)
 
 
@@ -120,11 +122,7 @@ def parse(text: str) -> Numeral:
         return Numeral(text, "number", (-1) ** negative * Fraction(2) ** _exponent(text, found["e"]), negative)
     if found := _DECIMAL.fullmatch(word):
         if abs(_exponent(text, found["e"])) > _MOST_EXPONENT:
-            raise _refuse(
-                text,
-                f"has an exponent beyond ±{_MOST_EXPONENT}, far outside every format",
-                "write inf if that is meant",
-            )
+            raise _far(text, _MOST_EXPONENT, found["e"].startswith("-"))
         return Numeral(text, "number", Fraction(word), negative)
     if (found := _HEX.fullmatch(word)) and found["i"] + found["f"] and ("." in word or found["e"]):
         digits = int(found["i"] + found["f"], 16)

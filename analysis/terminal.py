@@ -5,9 +5,11 @@ Nothing here imports numpy or numba: ``floatemu --help`` must come at once.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import math
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -153,8 +155,79 @@ def write_json(result: Mapping[str, Any]) -> None:
       "rel_error": "inf"
     }
     """
-    text = json.dumps(plain(result), indent=2, ensure_ascii=False, allow_nan=False)
+    utf = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+    text = json.dumps(plain(result), indent=2, ensure_ascii=not utf, allow_nan=False)
     sys.stdout.write(text + "\n")
+
+
+class ReaderGone(Exception):
+    """The program that reads standard output (head, less) has left."""
+
+
+class OutputError(Exception):
+    """Standard output cannot be written to."""
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """Tell failures to write standard output from all others, and meet them here, not when the process ends.
+
+    Raises
+    ------
+    ReaderGone
+        If there is nobody to read.
+    OutputError
+        If the device is full or cannot be written to.
+
+    Examples
+    --------
+    >>> with writing():
+    ...     print("a page")
+    a page
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None
+    except OSError as error:
+        raise OutputError(error.strerror or str(error)) from None
+
+
+def discard_output() -> None:
+    """Drop what standard output still buffers, so that nothing is raised again when the process ends."""
+    with contextlib.suppress(OSError, ValueError):  # a stream without a descriptor has nothing to drop
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def say(text: str) -> None:
+    """Write one line to standard error; if that cannot be written to either, there is nobody left to tell.
+
+    Parameters
+    ----------
+    text : str
+    """
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text.replace("\n", " ") + "\n")
+            sys.stderr.flush()
+
+
+_IN_ASCII = {"•": "*", "≈": "~", "±": "+-", "−": "-", "–": "-", "·": "*", "→": "->", "←": "<-", "’": "'", "…": "..."}
+
+
+def _unencodable(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_IN_ASCII.get(sign, "?") for sign in error.object[error.start : error.end]), error.end
+
+
+def take_any_text() -> None:
+    """Let both streams take every text: signs that their encoding lacks are written in ASCII."""
+    codecs.register_error("floatemu", _unencodable)
+    for stream in (sys.stdout, sys.stderr):
+        if callable(reconfigure := getattr(stream, "reconfigure", None)):
+            reconfigure(errors="floatemu")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -175,7 +248,11 @@ def console(*, stderr: bool = False) -> Console:
     """
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    class Page(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would end the process with status 1, which says that a check failed
+
+    return Page(stderr=stderr, highlight=False)
 
 
 @contextlib.contextmanager
@@ -193,7 +270,7 @@ def progress_bar() -> Iterator[Progress | None]:
     ...     if progress is not None:
     ...         progress(1, 2, "half way")
     """
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from importlib import resources
@@ -75,6 +76,14 @@ BAD = {
     "trace unknown reference": ["trace", "--format", "bf16", "--reference", "guess"],
     "trace unknown target": ["trace", "--net", "chain", "--format", "bf16", "--target", "no-such-target"],
     "trace missing data": ["trace", "--format", "bf16", "--data", "no/such/file.npz"],
+    "option instead of a value": ["inspect", "0.1", "--format", "--random-bits", "3"],
+    "exponent too small": ["inspect", "1e-90000", "--format", "bf16"],
+    "start below binary64": ["demo", "--start", "1e-400"],
+    "demo in a format beyond binary64": ["demo", "--quick", "--format", "binary16p3se"],
+    "trace in a format beyond binary64": ["trace", "--net", "chain", "--format", "binary16p3se"],
+    "bits that are no number": ["trace", "--net", "chain", "--format", "bf16", "--min-bits", "nan"],
+    "data for the chain": ["trace", "--net", "chain", "--format", "bf16", "--data", "nofile.csv"],
+    "seed for the chain": ["trace", "--net", "chain", "--format", "bf16", "--seed", "0"],
     "trace unwritable out": ["trace", "--format", "bf16", "--out", "/dev/null/folder"],
 }
 
@@ -150,11 +159,45 @@ def test_bad_input_is_one_error_object_with_json(run, words):
     assert found["command"] == (words[0] if words[0] in app.commands else None)
 
 
-@pytest.mark.parametrize(("words", "given"), [(["inspect", "1/0"], "1/0"), (["formats", "e4m9"], "e4m9")])
-def test_error_names_what_was_given_and_what_is_accepted(run, words, given):
+@pytest.mark.parametrize(
+    ("words", "given", "accepted"),
+    [
+        (["inspect", "1/0"], "1/0", "a decimal"),
+        (["inspect"], None, "a decimal"),
+        (["formats", "e4m9"], "e4m9", "binary16"),
+        (["demo", "--steps", "1.5"], "1.5", "an integer, 1..10000"),
+        (["demo", "--steps", "0"], "0", "an integer, 1..10000"),
+        (["demo", "--seed", "-1"], "-1", "0..2^64 - 1"),
+        (["demo", "--start", "1e-400"], "1e-400", "a number of binary64's range"),
+        (["demo", "--format", "binary16p3se"], "binary16p3se", "formats within binary64's range"),
+        (["frobnicate"], "frobnicate", "doctor"),
+        (["formats", "a", "b"], "b", "floatemu formats [OPTIONS] [NAME]"),
+        (["trace", "--net", "rnn"], "rnn", "chain"),
+        (["trace", "--policy", "no-such"], "no-such", "torch_amp"),
+        (["trace", "--format", "bf16", "--data", "no.csv"], "no.csv", "a .npz or .csv file"),
+        (["trace", "--net", "chain", "--format", "bf16", "--target", "x"], "x", "result"),
+        (["inspect", "0.1", "--format"], "--json", "--format NAME"),
+    ],
+)
+def test_error_names_what_was_given_and_what_is_accepted(run, words, given, accepted):
     error = one_object(run(*words, "--json")[1])["error"]
     assert error["given"] == given
-    assert error["accepted"]
+    assert accepted in str(error["accepted"])
+    assert error["hint"]
+
+
+@pytest.mark.parametrize(("text", "instead"), [("1e-90000", "write 0"), ("1e90000", "write inf")])
+def test_exponents_out_of_reach_come_with_the_number_to_write(run, text, instead):
+    assert instead in run("inspect", text)[2]
+
+
+def test_too_few_bits_are_said_in_one_line(run):
+    code, out, err = run("trace", "--net", "chain", "--format", "bf16", "--format", "fp32", "--min-bits", "20")
+    assert (code, err) == (1, "floatemu: check failed: result keeps 9.3 bits in bfloat16, below 20\n")
+    assert out
+    code, out, err = run("trace", "--net", "chain", "--format", "e4m3fn", "--min-bits", "20", "--json")
+    assert one_object(out)["failures"] == ["result keeps no bit in e4m3fn, below 20"]
+    assert one_object(out)["failures"][0] in err
 
 
 def test_no_traceback_and_no_second_stream_from_the_installed_program():
@@ -167,9 +210,59 @@ def test_no_traceback_and_no_second_stream_from_the_installed_program():
 
 
 def test_a_reader_that_leaves_is_no_error():
-    program = f"{sys.executable} -c 'import sys; from analysis.cli import main; sys.exit(main())' formats --json"
-    done = subprocess.run(["bash", "-c", f"{program} | head -1"], capture_output=True, text=True)
+    done = shell("set -o pipefail; ", "formats --json", " | head -1")
     assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
+
+
+def shell(before, words, after, **environment):
+    program = f"{sys.executable} -c 'import sys; from analysis.cli import main; sys.exit(main())' {words}"
+    return subprocess.run(
+        ["bash", "-c", f"{before}{program}{after}"],
+        capture_output=True,
+        text=True,
+        encoding=environment.get("PYTHONIOENCODING", "utf-8"),
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.mark.parametrize("words", ["formats", "formats --json", "--help", "inspect 0.1", "doctor"])
+def test_a_reader_that_left_before_the_first_word_is_no_error(words):
+    done = shell("set -o pipefail; (sleep 0.1; ", words, ") | true")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("words", ["formats", "formats --json", "formats nope --json", "--help", "--version"])
+@pytest.mark.parametrize(("where", "said"), [(" >/dev/full", "cannot be written to"), (" >&-", "is closed")])
+def test_output_that_cannot_be_written_is_one_line(words, where, said):
+    done = shell("", words, where)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert done.stderr.startswith("floatemu: standard output ")
+    assert said in done.stderr
+
+
+def test_closed_error_output_changes_nothing_else():
+    assert shell("", "formats nope", " 2>&-").returncode == 2
+    assert shell("", "formats E4M3", " 2>/dev/full").returncode == 0
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize(
+    "words", ["inspect 0.1 --format e4m3fn", "formats", "demo --quick --format e5m2 --steps 2", "inspect $'\\xff'"]
+)
+def test_every_encoding_gets_a_page(words, encoding):
+    done = shell("", words, "", PYTHONIOENCODING=encoding)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == (2 if "xff" in words else 0)
+    assert (done.stdout or done.stderr).isascii() or encoding != "ascii"
+
+
+def test_json_keeps_every_sign_in_every_encoding():
+    ascii_, utf = (
+        one_object(shell("", "formats --json", "", PYTHONIOENCODING=name).stdout) for name in ("ascii", "utf-8")
+    )
+    assert ascii_ == utf
+    text = shell("", "inspect 1e-90000 --json", "", PYTHONIOENCODING="ascii").stdout
+    assert "±25000" in one_object(text)["error"]["message"]
 
 
 def test_help_lists_every_command_with_a_whole_sentence(run):
