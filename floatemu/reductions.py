@@ -281,7 +281,8 @@ def deliver(values: Any, sources: Sequence[Any], plan: Plan, dtype: Any, out: An
     return result if values.ndim else result[()]
 
 
-def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The axes that ``axis`` names, in rising order; None names all."""
     if axis is None:
         return tuple(range(ndim))
     given = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
@@ -315,7 +316,7 @@ def _reduce(
             raise UnsupportedError(
                 f"the shapes do not broadcast: x {first.shape}, y {second.shape}; insert axes of length 1 or reshape"
             ) from None
-    axes = _axes(axis, first.ndim)
+    axes = axes_of(axis, first.ndim)
     rows, shape = _rows(first, axes)
     others = rows if second is first else _rows(second, axes)[0]
     count = rows.shape[1]

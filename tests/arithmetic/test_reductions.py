@@ -169,6 +169,28 @@ def test_trap_27_the_order_and_the_accumulator_decide_a_sum_of_ones():
     assert reductions.sum(ones, "bfloat16", order="exact") == 1000
 
 
+def test_chunks_keep_a_long_sum_from_stopping():
+    """Wang et al., "Training deep neural networks with 8-bit floating point numbers" (NeurIPS 2018), figure 3.
+
+    With p = 10 the spacing of 4096 .. 8192 is 8, so terms below 4 leave a sum of 4096 as it is. Here they have
+    mean 1, deviation 1 and lie within 1 +- sqrt(3).
+    """
+    fmt = fe.Format("FP16 (1, 6, 9)", k=16, p=10)
+    rng = np.random.default_rng(0)
+    x = fe.round(1 + np.sqrt(3) * (2 * rng.random(65536) - 1), fmt)
+    for count in (16384, 65536):
+        exact = float(reductions.sum(x[:count], "binary64", order="exact"))
+        assert abs(exact / count - 1) < 0.02
+        assert reductions.sum(x[:count], fmt) == 4096
+        for order in ("blocked(32)", "blocked(64)", "pairwise"):
+            assert abs(float(reductions.sum(x[:count], fmt, order=order)) / exact - 1) < 0.03
+        stochastic = reductions.sum(x[:count], fmt, "stochastic_c", seed=1)
+        assert abs(float(stochastic) / exact - 1) < 0.05
+    ones = np.ones(65536)  # 32-term chunks add up until their own sum of 2^p chunks' worth
+    assert reductions.sum(ones, fmt) == 1024
+    assert reductions.sum(ones, fmt, order="blocked(32)") == 32 * 1024
+
+
 def test_numpy_pairwise_is_what_numpy_does():
     rng = np.random.default_rng(0)
     for count in (1, 7, 8, 9, 127, 128, 129, 135, 136, 1000, 4097):
