@@ -16,12 +16,13 @@ from floatemu.errors import ProjectionError
 from floatemu.format import Format
 from floatemu.formats import FORMATS
 from floatemu.operands import Exact, dtype_format, exact_number, random_integers
-from floatemu.projection import Projection
+from floatemu.projection import Projection, Rounding
 from floatemu.target import carried_by, carrier_target, check_nan_policy, integer_target, layout, scaled_target
 
 BLOCK = 8192
 """Elements handled at a time where a source has to be converted: 64 KiB of binary64."""
 
+NEAREST = int(Rounding.NEAREST_TIES_TO_EVEN)
 NO_RANDOM = np.empty(0, np.uint32)
 NO_RANDOM.flags.writeable = False
 NO_FLAGS = np.empty(0, np.uint8)
@@ -176,7 +177,8 @@ def project_array(
         random = random_integers(request.random, x.shape, request.bits)
     carrier = _carrier(x.dtype, request.fmt)
     written = _written(request.fmt, carrier, coded)
-    if carrier is not None and _direct(x, out, carrier, written, random):
+    two_steps = coded and _in_two_steps(request)  # block by block, to need no second array
+    if carrier is not None and not two_steps and _direct(x, out, carrier, written, random):
         views = (x.reshape(-1), out.reshape(-1), None if flags is None else flags.reshape(-1))
         _carrier_block(*views, None if random is None else random.reshape(-1), carrier, request, coded, 0)
         return
@@ -256,18 +258,31 @@ def _carrier_block(
     x: Any, out: Any, flags: Any, random: Any, carrier: str, request: Request, coded: bool, first: int
 ) -> None:
     word = np.uint32 if carrier == "float32" else np.uint64
-    loop = kernels.carrier_loop(carrier, int(request.projection.rounding), coded, flags is not None)
+    mode = int(request.projection.rounding)
+    if coded and _in_two_steps(request):
+        # The values are the format's own: encoding them rounds nothing, in any mode.
+        values = np.empty(x.size, carrier)
+        _carrier_block(x, values, flags, random, carrier, request, False, first)
+        x, flags, random, request, mode = values, None, None, Request(request.fmt, Projection()), NEAREST
+    fixed = None if flags is not None and mode != NEAREST else mode
+    loop = kernels.carrier_loop(carrier, fixed, coded, flags is not None)
     target = carrier_target(request.fmt, request.projection, request.nan, carrier, coded)
     loop(
         _readonly(x.view(word)),
         out if coded else out.view(word),
         NO_FLAGS if flags is None else flags,
         target,
+        mode,
         NO_RANDOM if random is None else _readonly(random),
         type(target.drop)(request.bits),
         np.uint64(request.state),
         np.uint64(first),
     )
+
+
+def _in_two_steps(request: Request) -> bool:
+    """Whether codes are made from values: wide ones, so that there is no kernel for each of their modes."""
+    return request.fmt.k > 8 and request.projection.rounding is not Rounding.NEAREST_TIES_TO_EVEN
 
 
 def _scaled_block(x: Any, out: Any, flags: Any, random: Any, request: Request, coded: bool, first: int) -> None:
@@ -369,7 +384,10 @@ def _project_objects(x: Any, request: Request, out: Any, coded: bool, flags: Any
 
 
 def decode_codes(codes: np.ndarray[Any, Any], fmt: Format) -> np.ndarray[Any, Any]:
-    """Return the binary64 values of 1-D contiguous native unsigned codes; not checked."""
-    bits = np.empty(codes.shape, np.uint64)
-    kernels.decode_loop()(_readonly(codes), bits, layout(fmt))
-    return bits.view(np.float64)
+    """Return the binary64 values of 1-D unsigned codes; not checked."""
+    values = np.empty(codes.shape, np.float64)
+    for start in range(0, codes.size, BLOCK):
+        part = slice(start, start + BLOCK)
+        block = np.ascontiguousarray(codes[part], np.uint64)
+        kernels.decode_loop()(_readonly(block), values[part].view(np.uint64), layout(fmt))
+    return values

@@ -229,15 +229,15 @@ CARRIERS = pytypes.MappingProxyType({"float32": (np.uint32, 23), "float64": (np.
 
 
 @cache
-def carrier_loop(carrier: str, mode: int, coded: bool, flagged: bool) -> Callable[..., Any]:
+def carrier_loop(carrier: str, fixed: int | None, coded: bool, flagged: bool) -> Callable[..., Any]:
     """Return the loop that projects an array of carrier bits.
 
     Parameters
     ----------
     carrier : str
         "float32" or "float64".
-    mode : int
-        A :class:`~floatemu.projection.Rounding`, fixed at compile time.
+    fixed : int, optional
+        A :class:`~floatemu.projection.Rounding`, fixed at compile time; None: run-time data.
     coded : bool
         Whether results are codes rather than carrier bits.
     flagged : bool
@@ -246,28 +246,37 @@ def carrier_loop(carrier: str, mode: int, coded: bool, flagged: bool) -> Callabl
     Returns
     -------
     callable
-        ``loop(source, result, flags, target, random, n, state, first)``; 1-D contiguous arrays, all of
+        ``loop(source, result, flags, target, mode, random, n, state, first)``; 1-D contiguous arrays, all of
         one length but ``flags`` (of any length unless ``flagged``) and ``random`` (empty: words are
         computed from ``state`` and the index ``first + i``; used by stochastic modes only).
     """
     word, t = CARRIERS[carrier]
-    stochastic = mode >= SA
+    may_draw = fixed is None or fixed >= SA
+    known, constant = fixed is not None, 0 if fixed is None else fixed
     w32, g = np.uint32, GENERATOR_WORD
     tile_size, ahead = TILE_BYTES // np.dtype(carrier).itemsize, AHEAD_BYTES // np.dtype(carrier).itemsize
 
-    def tile(source: Any, result: Any, flags: Any, target: Any, random: Any, n: Any, ones: Any) -> Any:
+    def tile(
+        source: Any, result: Any, flags: Any, target: Any, given: Any, draws: Any, random: Any, n: Any, ones: Any
+    ) -> Any:
+        mode = constant if known else given
         for i in range(source.size):
-            r = word(random[i]) if stochastic else word(0)
+            r = word(random[i]) if draws else word(0)
             out, flag = project_carrier(word, t, source[i], target, mode, r, n, ones, coded, flagged)
             result[i] = out
             if flagged:
                 flags[i] = flag
 
-    label = f"{carrier} {mode} {'codes' if coded else 'values'}{' flags' if flagged else ''}"
+    label = (
+        f"{carrier} {'any' if fixed is None else fixed} {'codes' if coded else 'values'}{' flags' if flagged else ''}"
+    )
     register_jitable(named(tile, label))  # part of the loop, a function of its own only so that LLVM sees a plain loop
 
-    def loop(source: Any, result: Any, flags: Any, target: Any, random: Any, n: Any, state: Any, first: Any) -> Any:
-        drawn = np.empty(tile_size + 2 if stochastic else 0, np.uint32)
+    def loop(
+        source: Any, result: Any, flags: Any, target: Any, given: Any, random: Any, n: Any, state: Any, first: Any
+    ) -> Any:
+        draws = may_draw if known else given >= SA
+        drawn = np.empty(tile_size + 2 if may_draw else 0, np.uint32)
         spare = w32(32 - int(n))
         ones = word(2 ** int(n) - 1)
         size = source.size
@@ -278,7 +287,7 @@ def carrier_loop(carrier: str, mode: int, coded: bool, flagged: bool) -> Callabl
             for i in range(start + ahead, min(stop + ahead, size), LINE // result.itemsize):
                 _prefetch_write(result, i)
             piece = drawn
-            if stochastic:
+            if draws:
                 if random.size > 0:
                     piece = random[start:stop]
                 else:
@@ -289,7 +298,7 @@ def carrier_loop(carrier: str, mode: int, coded: bool, flagged: bool) -> Callabl
                         drawn[2 * i] = w32(both & g(0xFFFFFFFF)) >> spare
                         drawn[2 * i + 1] = w32(both >> g(32)) >> spare
                     piece = drawn[odd : odd + stop - start]
-            tile(source[start:stop], result[start:stop], flags[start:stop], target, piece, n, ones)
+            tile(source[start:stop], result[start:stop], flags[start:stop], target, given, draws, piece, n, ones)
 
     return compiled(loop, label)
 
@@ -339,12 +348,12 @@ def scaled_loop() -> Callable[..., Any]:
 
 @cache
 def decode_loop() -> Callable[..., Any]:
-    """Return ``loop(codes, bits, layout)``: codes of any unsigned dtype to binary64 bits (uint64)."""
+    """Return ``loop(codes, bits, layout)``: codes (uint64) to binary64 bits (uint64)."""
     w = np.uint64
 
     def loop(codes: Any, bits: Any, layout: Any) -> Any:
         for i in range(codes.size):
-            bits[i] = decode_code(w, w(codes[i]), layout, SCALED_BIAS)
+            bits[i] = decode_code(w, codes[i], layout, SCALED_BIAS)
 
     return compiled(loop, "decode")
 
