@@ -18,9 +18,10 @@ from floatemu._core import reductions as core
 from floatemu.errors import UnsupportedError
 from floatemu.format import Format
 from floatemu.formats import get_format
+from floatemu.orders import NEAREST, Order, Plan
 from floatemu.projecting import project_array
 from floatemu.projection import Rounding
-from floatemu.reductions import NEAREST, Order, Plan, deliver, execute, operand, plain, refuse_nan
+from floatemu.reductions import deliver, execute, operand, plain, refuse_nan
 from floatemu.results import check_out, result_dtype
 from floatemu.target import carried_by, carrier_format, carrier_target
 
@@ -57,7 +58,7 @@ def matmul(
     product, accumulate : Format or str, optional
         Format of the products (default: the accumulator's) and of the accumulator (default: ``fmt``).
     order : str
-        As for :func:`~floatemu.reductions.sum`; see :class:`~floatemu.reductions.Order`.
+        As for :func:`~floatemu.reductions.sum`; see :class:`~floatemu.orders.Order`.
     fused : bool
         Whether multiplication and addition are one operation.
     threads : int

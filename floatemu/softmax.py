@@ -9,8 +9,9 @@ import numpy as np
 
 from floatemu import arithmetic, functions
 from floatemu.format import Format
+from floatemu.orders import NEAREST, Order, Plan
 from floatemu.projection import Rounding
-from floatemu.reductions import NEAREST, Order, Plan, axes_of, deliver, operand
+from floatemu.reductions import axes_of, deliver, operand
 from floatemu.reductions import sum as rounded_sum
 
 STEPS = 5

@@ -1,0 +1,161 @@
+"""What every reduction is told: the order of its additions, and the formats of products, sums and results."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from floatemu._core import reductions as core
+from floatemu.errors import UnsupportedError
+from floatemu.format import Format
+from floatemu.formats import get_format
+from floatemu.projecting import Request
+from floatemu.projection import Rounding, Saturation
+from floatemu.target import carried_by, carrier_target, layout, scaled_target, smallest_float
+
+NEAREST = Rounding.NEAREST_TIES_TO_EVEN
+NONE = Saturation.SAT_NONE
+EXACT = -1
+_KINDS = {
+    "sequential": core.SEQUENTIAL,
+    "pairwise": core.PAIRWISE,
+    "blocked": core.BLOCKED,
+    "numpy_pairwise": core.LANED,
+    "kahan": core.KAHAN,
+    "neumaier": core.NEUMAIER,
+    "exact": EXACT,
+}
+_ACCEPTED = "sequential, pairwise, blocked(n), numpy_pairwise(block, lanes), kahan, neumaier, exact"
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order in which the terms of a sum are added.
+
+    Parameters
+    ----------
+    kind : str
+        ``sequential``: from first to last. ``pairwise``: neighbours in pairs, level by level, an odd one out
+        going up as it is. ``blocked``: blocks of n consecutive terms, each from first to last, then the
+        blocks' sums from first to last. ``numpy_pairwise``: numpy's sum of a contiguous array, halves at
+        multiples of ``lanes`` down to ``block`` terms, these through ``lanes`` accumulators. ``kahan``,
+        ``neumaier``: compensated, from first to last. ``exact``: the exact sum, rounded once.
+    block, lanes : int
+        Numbers of ``blocked`` and ``numpy_pairwise``; 0 elsewhere.
+
+    Notes
+    -----
+    An accumulator starts with its first term rounded to the accumulator's format; every further operation is
+    the exact result of its operands, rounded once to that format.
+    """
+
+    kind: str
+    block: int = 0
+    lanes: int = 0
+
+    @staticmethod
+    def parse(text: Any) -> Order:
+        """Return the order that a text such as "blocked(32)" names.
+
+        Parameters
+        ----------
+        text : str or Order
+
+        Returns
+        -------
+        Order
+
+        Raises
+        ------
+        UnsupportedError
+            If it names none.
+
+        Examples
+        --------
+        >>> Order.parse("numpy_pairwise")
+        Order(kind='numpy_pairwise', block=128, lanes=8)
+        """
+        if isinstance(text, Order):
+            return text
+        found = (
+            re.fullmatch(r"\s*(\w+)\s*(?:\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)\s*)?", text)
+            if isinstance(text, str)
+            else None
+        )
+        kind, given = (found[1].lower(), [int(v) for v in found.groups()[1:] if v]) if found else ("", [])
+        if kind not in _KINDS:
+            raise UnsupportedError(f"order={text!r} is not an order of addition; accepted: {_ACCEPTED}")
+        if kind == "numpy_pairwise":
+            block, lanes = (given + [128, 8][len(given) :])[:2]
+            if lanes < 1 or lanes & (lanes - 1) or block < lanes:
+                raise UnsupportedError(
+                    f"order={text!r}: lanes = {lanes} must be a power of two and block = {block} at least as large"
+                )
+            return Order(kind, block, lanes)
+        if len(given) != (kind == "blocked"):
+            what = "blocked(n) takes one number" if kind == "blocked" else f"{kind} takes no number"
+            raise UnsupportedError(f"order={text!r}: {what}; accepted: {_ACCEPTED}")
+        if kind == "blocked" and given[0] < 1:
+            raise UnsupportedError(f"order={text!r}: a block holds at least one term")
+        return Order(kind, *given)
+
+    @property
+    def number(self) -> int:
+        """The core's number of this order."""
+        return _KINDS[self.kind]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One reduction's settings, checked: the formats of products, accumulator and result, and the order."""
+
+    product: Format
+    accumulate: Format
+    result: Format
+    order: Order
+    fused: bool
+    request: Request
+
+    @staticmethod
+    def make(
+        fmt: Any, product: Any, accumulate: Any, order: Any, fused: bool, rounding: Any, options: dict[str, Any]
+    ) -> Plan:
+        """Check the arguments that all reductions share; ``options`` holds those that ``fe.round`` takes too."""
+        unknown = set(options) - {"saturation", "random_bits", "seed", "stream", "nan"}
+        if unknown:
+            raise UnsupportedError(
+                f"unknown option {', '.join(sorted(unknown))}; accepted: saturation, random_bits, seed, stream, nan"
+            )
+        result = get_format(fmt)
+        inner = result if accumulate is None else get_format(accumulate)
+        parsed = Order.parse(order)
+        if fused and product is not None:
+            raise UnsupportedError(
+                f"product={product!r} with fused=True: a fused product is not rounded; leave one out"
+            )
+        if fused and parsed.kind not in ("sequential", "blocked", "numpy_pairwise"):
+            raise UnsupportedError(
+                f"fused=True with order={parsed.kind!r}: fused operations accumulate one product at a time; "
+                "use sequential, blocked(n) or numpy_pairwise, or fused=False"
+            )
+        request = Request.make(
+            result, rounding, options.get("saturation", NONE), options.get("random_bits"), None,
+            options.get("seed"), options.get("stream", 0), options.get("nan"),
+        )  # fmt: skip
+        outer = inner if product is None else get_format(product)
+        for each in (outer, inner, result):
+            smallest_float(each)  # refuses what binary64 does not hold
+        return Plan(outer, inner, result, parsed, fused, request)
+
+    def step(self, fmt: Format) -> core.Step:
+        """How the core rounds to ``fmt``."""
+        projection, nan = self.request.projection, self.request.nan
+        carried = carried_by(fmt, "float64")
+        scaled = scaled_target(fmt, projection, nan)
+        target = carrier_target(fmt, projection, nan, "float64", False) if carried else scaled
+        bits = self.request.bits
+        fast = carried and fmt.p + bits + 2 <= 53
+        return core.Step(target, scaled, layout(fmt), fast, int(projection.rounding), np.uint64(bits))
