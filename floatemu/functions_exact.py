@@ -14,9 +14,9 @@ search that exceeds :data:`MOST_BITS` is refused (none has been found).
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from fractions import Fraction
-from functools import cache
 from typing import Any
 
 from floatemu.arithmetic import _root
@@ -30,11 +30,16 @@ FAR = 15
 """Beyond 2^FAR = 32768 what grows or falls like exp(|x|) has left the range of every format that binary64 holds."""
 
 
-@cache
-def _context() -> Any:
-    import mpmath
+_OWN = threading.local()
 
-    return mpmath.MPContext()  # of our own: the user's precision is left alone
+
+def _context() -> Any:
+    """mpmath's arithmetic with a precision of our own: the user's, and that of other threads, is left alone."""
+    if not hasattr(_OWN, "context"):
+        import mpmath
+
+        _OWN.context = mpmath.MPContext()
+    return _OWN.context
 
 
 def _gelu_tanh(c: Any, x: Any) -> Any:

@@ -37,7 +37,7 @@ def unary_loop(name: str) -> Callable[..., Any]:
     def loop(x: Any, out: Any, pending: Any, low: Any, narrow: Any) -> Any:
         count = 0
         for i in range(x.size):
-            h, rest, d = kernel(x[i])
+            h, rest, d = kernel(float(x[i]))
             bits, known = settle(w, h, rest, d, low, narrow)
             out[i] = float_of(bits)
             pending[count] = i
@@ -55,7 +55,7 @@ def binary_loop(name: str) -> Callable[..., Any]:
     def loop(x: Any, y: Any, out: Any, pending: Any, low: Any, narrow: Any) -> Any:
         count = 0
         for i in range(x.size):
-            h, rest, d = kernel(x[i], y[i])
+            h, rest, d = kernel(float(x[i]), float(y[i]))
             bits, known = settle(w, h, rest, d, low, narrow)
             out[i] = float_of(bits)
             pending[count] = i

@@ -66,7 +66,7 @@ def rsqrt(x: Any) -> Any:
 def integer_kind(y: Any) -> Any:
     """0 if y is no integer, 1 if it is odd, 2 if it is even."""
     a = abs(y)
-    if a >= 2.0**53:
+    if not (a < 2.0**53):
         return 2
     i = np.int64(a)
     return 0 if float(i) != a else (1 if i & 1 else 2)

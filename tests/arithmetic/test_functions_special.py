@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -383,3 +388,37 @@ def test_the_users_mpmath_precision_is_left_alone() -> None:
     before = mpmath.mp.prec
     functions.erf(np.linspace(0, 1, 50), "binary64")
     assert mpmath.mp.prec == before
+
+
+PROGRAM = """
+import json, warnings
+import numpy as np
+from floatemu import functions as f
+x = np.array([0.3, -0.7, 1.0, 2.5, -30.0, 1e4, -1e30, 1e-300, 0.0, -0.0, np.inf, -np.inf, np.nan])
+result = {}
+for name in f.__all__:
+    operands = (abs(x), x[::-1]) if name in ("pow", "hypot") else (x,)
+    values, flags = getattr(f, name)(*operands, "binary32", "ToOdd", flags=True)
+    result[name] = [values.view(np.uint64).tolist(), flags.tolist()]
+print(json.dumps(result))
+"""
+
+
+def test_plain_python_and_compiled_kernels_agree() -> None:
+    """The text run by the interpreter, JIT disabled, gives the same bits, and no warning."""
+    arguments = [sys.executable, "-W", "error", "-c", PROGRAM]
+    plain = subprocess.run(arguments, env={**os.environ, "NUMBA_DISABLE_JIT": "1"}, capture_output=True, check=True)
+    here: dict[str, Any] = {}
+    exec(PROGRAM.replace("print(json.dumps(result))", ""), here)
+    assert json.loads(plain.stdout) == here["result"]
+
+
+def test_threads_do_not_disturb_each_other() -> None:
+    """Elements that mpmath decides, from several threads at different precisions."""
+    x = np.linspace(0.5, 2, 40)
+    jobs = [(name, fmt) for name in ("exp", "erf", "log") for fmt in ("binary64", "binary32")] * 2
+    expected = [getattr(functions, name)(x, fmt) for name, fmt in jobs]
+    with ThreadPoolExecutor(4) as pool:
+        got = list(pool.map(lambda job: getattr(functions, job[0])(x, job[1]), jobs))
+    for one, other in zip(got, expected, strict=True):
+        assert_bits(one, other)
