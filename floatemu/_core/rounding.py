@@ -248,8 +248,8 @@ def project_carrier(
         r = w(w(mag - sig) + w(q << shift))
     r = pick(w, shift > w(t), w(target.least * w(q != w(0))), r)
     # 4. Zeros, sign, range, and the inputs that are not finite.
-    out = w(r | w(target.sign * w(negative)))
-    out = pick(w, q == w(0), pick(w, negative, target.zero_neg, target.zero_pos), out)
+    #    A positive zero is all zeros; a negative one is that or the sign alone.
+    out = w(r | w(pick(w, q == w(0), target.zero_neg, target.sign) * w(negative)))
     beyond = r > pick(w, negative, target.most_neg, target.most_pos)
     out = pick(w, beyond, pick(w, negative, target.over_neg, target.over_pos), out)
     out = pick(w, mag >= infinity, pick(w, negative, target.inf_neg, target.inf_pos), out)
