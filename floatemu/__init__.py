@@ -33,6 +33,33 @@ from floatemu.formats import ALIASES as ALIASES
 from floatemu.formats import FORMATS as FORMATS
 from floatemu.formats import get_format as get_format
 from floatemu.formats import p3109 as p3109
+from floatemu.functions import cosh as cosh
+from floatemu.functions import erf as erf
+from floatemu.functions import exp as exp
+from floatemu.functions import exp2 as exp2
+from floatemu.functions import expm1 as expm1
+from floatemu.functions import gelu as gelu
+from floatemu.functions import gelu_tanh as gelu_tanh
+from floatemu.functions import hypot as hypot
+from floatemu.functions import log as log
+from floatemu.functions import log1p as log1p
+from floatemu.functions import log2 as log2
+from floatemu.functions import log10 as log10
+from floatemu.functions import pow as pow
+from floatemu.functions import reciprocal as reciprocal
+from floatemu.functions import rsqrt as rsqrt
+from floatemu.functions import sigmoid as sigmoid
+from floatemu.functions import silu as silu
+from floatemu.functions import sinh as sinh
+from floatemu.functions import softplus as softplus
+from floatemu.functions import tanh as tanh
+from floatemu.functions_circular import acos as acos
+from floatemu.functions_circular import asin as asin
+from floatemu.functions_circular import atan as atan
+from floatemu.functions_circular import cos as cos
+from floatemu.functions_circular import sin as sin
+from floatemu.functions_circular import tan as tan
+from floatemu.gemm import conv2d as conv2d
 from floatemu.gemm import matmul as matmul
 from floatemu.landmarks import finfo as finfo
 from floatemu.landmarks import isrepresentable as isrepresentable
@@ -52,7 +79,7 @@ from floatemu.rounding import rounder as rounder
 
 __version__ = "0.1.0"
 
-# `round` and `sum` stay out, so that a star import hides no builtin.
+# `round`, `sum` and `pow` stay out, so that a star import hides no builtin.
 __all__ = [
     "ALIASES",
     "FORMATS",
@@ -67,16 +94,33 @@ __all__ = [
     "Rounding",
     "Saturation",
     "UnsupportedError",
+    "acos",
     "add",
     "asarray",
+    "asin",
+    "atan",
+    "conv2d",
+    "cos",
+    "cosh",
     "decode",
     "div",
     "dot",
     "encode",
+    "erf",
+    "exp",
+    "exp2",
+    "expm1",
     "finfo",
     "fma",
+    "gelu",
+    "gelu_tanh",
     "get_format",
+    "hypot",
     "isrepresentable",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
     "matmul",
     "maximum",
     "maximumNumber",
@@ -87,11 +131,20 @@ __all__ = [
     "nextafter",
     "norm",
     "p3109",
+    "reciprocal",
     "remainder",
     "round_with_flags",
     "rounder",
+    "rsqrt",
+    "sigmoid",
+    "silu",
+    "sin",
+    "sinh",
+    "softplus",
     "sqrt",
     "sub",
+    "tan",
+    "tanh",
     "ulp",
     "values",
 ]

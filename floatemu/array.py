@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from floatemu import arithmetic, gemm, reductions
+from floatemu import arithmetic, functions, functions_circular, gemm, reductions
 from floatemu._core.random import stream_state
 from floatemu.codec import encode
 from floatemu.errors import ProjectionError, UnsupportedError
@@ -315,6 +315,15 @@ _UFUNCS: dict[str, Callable[..., Any]] = {
     "square": _square,
     "reciprocal": _reciprocal,
     "matmul": gemm.matmul,
+    "power": functions.pow,
+    "float_power": functions.pow,
+    "arcsin": functions_circular.asin,
+    "arccos": functions_circular.acos,
+    "arctan": functions_circular.atan,
+    **{f.__name__: f for f in (functions_circular.sin, functions_circular.cos, functions_circular.tan)},
+    **{f.__name__: f for f in (functions.exp, functions.exp2, functions.expm1, functions.hypot)},
+    **{f.__name__: f for f in (functions.log, functions.log2, functions.log10, functions.log1p)},
+    **{f.__name__: f for f in (functions.sinh, functions.cosh, functions.tanh)},
 }
 """numpy's universal functions that round, and the faces that do it."""
 

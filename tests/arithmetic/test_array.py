@@ -50,6 +50,9 @@ def test_functions_of_one_operand() -> None:
     assert_bits((-x).values, -x.values)
     assert_bits(np.square(x).values, fe.mul(x.values, x.values, "bfloat16"))
     assert_bits(np.reciprocal(x).values, fe.div(1.0, x.values, "bfloat16", dtype=np.float32))
+    for ours, theirs in ((fe.exp, np.exp), (fe.tanh, np.tanh), (fe.log1p, np.log1p), (fe.atan, np.arctan)):
+        assert_bits(theirs(abs(x)).values, ours(np.abs(x.values), "bfloat16"))
+    assert_bits((abs(x) ** 1.5).values, fe.pow(np.abs(x.values), 1.5, "bfloat16", dtype=np.float32))
     zero = fe.asarray([0.0], "e4m3fnuz")
     assert not np.signbit((-zero).values[0])  # trap 14: there is no -0 to flip to
     with pytest.raises(fe.UnsupportedError, match=r"np\.cbrt is not defined for EmulatedArray; defined: absolute"):

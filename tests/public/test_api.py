@@ -14,8 +14,8 @@ import pytest
 import analysis
 import floatemu
 
-PACKAGES = {"floatemu": (floatemu, 40), "analysis": (analysis, 30)}
-KEPT_OUT = {"round", "sum"}  # public, but a star import must hide no builtin
+PACKAGES = {"floatemu": (floatemu, 72), "analysis": (analysis, 30)}  # 25 of floatemu's are elementary functions
+KEPT_OUT = {"round", "sum", "pow"}  # public, but a star import must hide no builtin
 
 
 def submodules(package):
