@@ -11,7 +11,7 @@ import numpy as np
 
 from floatemu._core import exact as ops
 from floatemu._core import reductions as core
-from floatemu._core.exactsum import exact_loop
+from floatemu._core.exactsum import exact_loop, rounded_loop
 from floatemu.errors import ProjectionError, UnsupportedError
 from floatemu.format import Format
 from floatemu.operands import Exact, as_array, is_number
@@ -53,8 +53,12 @@ def execute(
     out: np.ndarray[Any, Any], bad: np.ndarray[Any, Any],
 ) -> None:  # fmt: skip
     """Run the core's loop on rows of binary64 numbers; :func:`floatemu._core.reductions.reduction_loop` tells how."""
+    if plan.order.number == EXACT and finish == ops.MUL:
+        state, step = np.uint64(plan.request.state), plan.step(plan.result)
+        rounded_loop()(plain(x), plain(y), columns, kind, step, state, np.uint64(size), first, out, bad)
+        return
     if plan.order.number == EXACT:
-        _exactly(plan, kind, x, y, columns, finish, int(divisor), size, first, out, bad)
+        _exactly(plan, kind, x, y, columns, finish, int(divisor), first, out, bad)
         return
     product, step, result = plan.step(plan.product), plan.step(plan.accumulate), plan.step(plan.result)
     order = plan.order
@@ -65,7 +69,7 @@ def execute(
 
 
 def _exactly(
-    plan: Plan, kind: int, x: Any, y: Any, columns: int, finish: int, count: int, size: int, first: int, out: Any,
+    plan: Plan, kind: int, x: Any, y: Any, columns: int, finish: int, count: int, first: int, out: Any,
     bad: Any,
 ) -> None:  # fmt: skip
     """Exact sums, finished exactly, rounded once; the rounding is the only operation, number 0."""

@@ -15,9 +15,10 @@ import numpy as np
 
 from floatemu._core import kernels
 from floatemu._core.arithmetic import is_simple, native, split
-from floatemu._core.exact import MASK32, MUL, bits_of, multiply
-from floatemu._core.reductions import SUM
-from floatemu._core.rounding import TN
+from floatemu._core.exact import MASK32, MUL, bits_of, float_of, multiply
+from floatemu._core.random import draw
+from floatemu._core.reductions import SUM, Place
+from floatemu._core.rounding import INVALID, SA, TN, decode_code, project_scaled
 
 LOWEST = 2560
 """Digit 0 starts at 2^-LOWEST: products reach down to 2^-2148, in 128 bits whose last ones are then 0."""
@@ -123,6 +124,55 @@ def total(w: Any, x: Any, y: Any, kind: Any, mode: Any, up: Any, down: Any) -> A
 
 kernels.register((deposit, carry, subtract, leading))
 kernels.register((total,))
+
+
+def settle(w: Any, negative: Any, high: Any, low: Any, e: Any, sticky: Any, special: Any, step: Any, place: Any) -> Any:
+    """An exact sum rounded once, as operation 0 of its element: value, and whether NaN came to a format without one."""
+    g = kernels.GENERATOR_WORD
+    r = w(0)
+    if step.mode >= SA:
+        r = w(draw(g, g(place.state), g(place.position), g(step.n)))
+    if special != special:
+        code = step.scaled.nan
+    elif special != 0:
+        code = step.scaled.inf_neg if special < 0 else step.scaled.inf_pos
+    else:
+        ones = w(w(w(1) << step.n) - w(1))
+        last = w(low | w(sticky))
+        code, _ = project_scaled(w, 63, high, last, e, negative, step.scaled, step.mode, r, step.n, ones, False)
+    born = (special != special) & ((step.scaled.nan_flags & w(INVALID)) != w(0))
+    return float_of(decode_code(w, w(code), step.layout, kernels.SCALED_BIAS)), born
+
+
+kernels.register((settle,))
+
+
+@cache
+def rounded_loop() -> Callable[..., Any]:
+    """Return the loop that makes exact sums of rows, rounded once.
+
+    Returns
+    -------
+    callable
+        ``loop(x, y, columns, kind, step, state, size, first, out, bad)``, as in
+        :func:`~floatemu._core.reductions.reduction_loop`.
+    """
+    w = np.uint64
+
+    def loop(
+        x: Any, y: Any, columns: Any, kind: Any, step: Any, state: Any, size: Any, first: Any, out: Any, bad: Any
+    ) -> None:
+        up, down = np.empty(DIGITS, np.uint64), np.empty(DIGITS, np.uint64)
+        for i in range(out.size):
+            row = x[i // columns] if columns > 0 else x[i]
+            other = row
+            if kind != SUM:
+                other = y[i % columns] if columns > 0 else y[i]
+            sign, high, low, e, sticky, special = total(w, row, other, kind, step.mode, up, down)
+            place = Place(state, size, first + i)
+            out[i], bad[i] = settle(w, sign, high, low, e, sticky, special, step, place)
+
+    return kernels.compiled(loop, "exact sums rounded")
 
 
 @cache

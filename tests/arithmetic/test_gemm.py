@@ -162,6 +162,24 @@ def test_threads_and_strides_change_no_bit(mode, accumulate):
     assert_bits(run(a.astype(np.float64), b.astype(">f4")).astype(np.float32), want)
 
 
+@pytest.mark.parametrize(
+    ("mode", "accumulate"), [("rne", "binary16"), ("stochastic_c", "binary16"), ("rtn", "binary32")]
+)
+def test_blocks_of_columns_and_of_terms_leave_no_seam(mode, accumulate):
+    """More columns and terms than the loop handles together; dot takes another way."""
+    rng = np.random.default_rng(0)
+    a, b = operands(rng, (2, 70), "fp8"), operands(rng, (70, 1037), "fp8")
+    stochastic = mode == "stochastic_c"
+    given = {"seed": 1, "random_bits": 7} if stochastic else {}
+    got = matmul(a, b, accumulate, mode, **given)
+    if not stochastic:
+        want = dot(a[:, np.newaxis, :], b.T[np.newaxis], accumulate, mode)
+        assert_bits(got, want)
+    else:  # 2 x 1037 elements in the same order have the same random bits
+        want = dot(np.repeat(a, 1037, 0), np.tile(b.T, (2, 1)), accumulate, mode, **given)
+        assert_bits(got.ravel(), want)
+
+
 def test_dot_and_matmul_agree():
     rng = np.random.default_rng(0)
     a, b = operands(rng, (5, 60), "half"), operands(rng, (60, 7), "half")
