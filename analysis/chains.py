@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import decimal
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,18 +13,18 @@ import floatemu as fe
 from . import nets
 from .engine import Run, replay
 from .events import Event
+from .numerals import decimal
 from .policy import Policy
-from .verdict import number, numbers, plural
+from .verdict import number, numbers, plural, value
 
 __all__ = ["CAUSES", "ChainRun", "compare_chains", "label", "run_chain"]
 
 CAUSES = ("none", "rounding", "overflow", "saturation", "underflow", "nan")
-_LABELS = {"binary64": "float64", "binary32": "float32", "binary16": "float16", "e5m2": "E5M2", "e4m3fn": "E4M3"}
 _START, _MULTIPLIER = 0, 1  # node ids of a chain's leaves
 
 
 def label(fmt: str, saturation: str = "SAT_NONE") -> str:
-    """Return the name that people use for a format.
+    """Return the name under which a format and its overflow are shown.
 
     Parameters
     ----------
@@ -38,10 +37,9 @@ def label(fmt: str, saturation: str = "SAT_NONE") -> str:
     Examples
     --------
     >>> label("binary16"), label("e4m3fn", "SAT_FINITE"), label("e4m3fnuz")
-    ('float16', 'E4M3 saturating', 'e4m3fnuz')
+    ('binary16', 'e4m3fn saturating', 'e4m3fnuz')
     """
-    name = _LABELS.get(fmt, fmt)
-    return f"{name} saturating" if saturation != "SAT_NONE" else name
+    return f"{fmt} saturating" if saturation != "SAT_NONE" else fmt
 
 
 @dataclass(frozen=True)
@@ -120,8 +118,16 @@ class ChainRun:
         return self.exact is not None and math.isfinite(result) and Fraction(result) == self.exact
 
     @property
+    def exact_text(self) -> str:
+        """The exact result: in shortest form where a binary64 number is it, else rounded and marked so."""
+        near = self.exact_float
+        if self.exact is None or (math.isfinite(near) and Fraction(near) == self.exact):
+            return "NaN" if math.isnan(near) else repr(near).removesuffix(".0")
+        return decimal(self.exact, 12)
+
+    @property
     def exact_float(self) -> float:
-        """The exact result, to nearest in binary64."""
+        """The exact result, to nearest in binary64: 0 or infinite where that lies beyond its range."""
         if self.exact is None:
             return _ieee(self.start, self.multiplier, len(self.values) - 1)
         return _to_float(self.exact)
@@ -148,6 +154,7 @@ class ChainRun:
             },
             "rounded_multiplications": self.rounded,
             "exact": self.exact_float,
+            "exact_text": self.exact_text,
             "is_exact": self.is_exact,
             "sentence": sentence(self),
         }
@@ -166,15 +173,10 @@ def _to_float(exact: Fraction) -> float:
         return math.inf if exact > 0 else -math.inf
 
 
-def _decimal(exact: Fraction) -> str:
-    # beyond binary64's range, or near its lower end where its own digits run out
-    context = decimal.Context(prec=6, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
-    quotient = context.divide(decimal.Decimal(exact.numerator), decimal.Decimal(exact.denominator))
-    return f"{quotient.normalize(context):e}".replace("E", "e")
-
-
 def _cause(events: Sequence[Event], before: float, after: float, inexact: bool) -> str | None:
     kinds = {event.kind for event in events}
+    if math.isnan(before):  # passed on, or replaced where the format has none
+        return "nan"
     if "overflow" in kinds:
         return "saturation" if any(event.result == "max" for event in events) else "overflow"
     if "saturation" in kinds:
@@ -199,7 +201,7 @@ def _losses(run: Run) -> tuple[list[Loss], int]:
         if node.op == "mul" and inexact and fe.Flag.OVERFLOW not in flags:
             rounded += 1
         cause = _cause(events, before, after, inexact)
-        if cause == "nan":  # where a NaN came from is a loss, its passing on is not
+        if cause == "nan" and math.isnan(after):  # where a NaN came from is a loss, its passing on is not
             cause, gone = (None if gone else "nan"), True
         gone = gone or math.isnan(after)
         if cause is not None:
@@ -261,7 +263,7 @@ def _percent(before: float, after: float) -> str:
 def _end(run: ChainRun, beyond: float) -> str:
     if beyond < 0 and not run.fmt.signed:
         return "has no negative values"
-    return f"ends at {number(float(run.fmt.max), 6)}"
+    return f"ends at {value(float(run.fmt.max))}"
 
 
 def _cast_clause(run: ChainRun, loss: Loss) -> str:
@@ -270,17 +272,19 @@ def _cast_clause(run: ChainRun, loss: Loss) -> str:
     end = _end(run, loss.before)
     match loss.cause:
         case "overflow":
-            return f"the cast of the {what} {given} overflows ({run.label} {end}) and gives {stored}"
+            return f"the cast of the {what} {given} overflows ({run.fmt.name} {end}) and gives {stored}"
         case "saturation":
-            return f"the cast of the {what} {given} saturates at {stored} ({run.label} {end})"
+            return f"the cast of the {what} {given} saturates at {stored} ({run.fmt.name} {end})"
         case "underflow":
             if loss.after == 0:
-                least = number(float(run.fmt.min_positive), 6)
+                least = value(float(run.fmt.min_positive))
                 return f"the cast of the {what} {given} underflows to 0 (least positive value {least})"
-            least = number(float(run.fmt.min_normal), 6)
+            least = value(float(run.fmt.min_normal))
             change = _percent(loss.before, loss.after)
             return f"the cast of the {what} {given} underflows (least normal value {least}) to {stored}{change}"
         case "nan":
+            if not math.isnan(loss.after):
+                return f"the {what} is NaN, and {run.fmt.name} has no NaN: the cast puts {stored} in its place"
             return f"the {what} {given} becomes NaN in the cast" if given != "NaN" else f"the {what} is NaN"
         case _:
             return f"the cast turns the {what} {given} into {stored}{_percent(loss.before, loss.after)}"
@@ -288,24 +292,27 @@ def _cast_clause(run: ChainRun, loss: Loss) -> str:
 
 def _step_clause(run: ChainRun, loss: Loss) -> str:
     before = run.values[loss.step - 1]
-    product = f"{number(before, 6)} times {number(run.stored_multiplier, 6)}"
+    product = f"{value(before)} times {value(run.stored_multiplier)}"
     limits = run.fmt
     match loss.cause:
         case "overflow":
             end = _end(run, loss.before)
-            return f"step {loss.step} overflows: {product} ({run.label} {end}) gives {number(loss.after)}"
+            return f"step {loss.step} overflows: {product} ({run.fmt.name} {end}) gives {value(loss.after)}"
         case "saturation":
             end = _end(run, loss.before)
-            return f"step {loss.step} saturates: {product} ({run.label} {end}) gives {number(loss.after, 6)}"
+            return f"step {loss.step} saturates: {product} ({run.fmt.name} {end}) gives {value(loss.after)}"
         case "underflow":
             if loss.after == 0:
-                least = number(float(limits.min_positive), 6)
+                least = value(float(limits.min_positive))
                 return (
                     f"step {loss.step} underflows to zero: {product} is at most half the least positive value {least}"
                 )
-            least = number(float(limits.min_normal), 6)
+            least = value(float(limits.min_normal))
             return f"step {loss.step} underflows: {product}, below the least normal value {least}, loses bits"
         case "nan":
+            if not math.isnan(loss.after):
+                instead = f"{run.fmt.name} has no NaN: {value(loss.after)} takes its place"
+                return f"step {loss.step} gives NaN: {product}, and {instead}"
             return f"step {loss.step} gives NaN: {product}"
         case _:
             exact = Fraction(before) * Fraction(run.stored_multiplier)
@@ -316,12 +323,12 @@ def _step_clause(run: ChainRun, loss: Loss) -> str:
 def _result_clause(run: ChainRun) -> str:
     result = run.values[-1]
     if run.is_exact:
-        return f"the result {number(result, 6)} is exact"
+        return f"the result {value(result)} is exact"
     if run.exact is None:
-        return f"the result is {number(result, 6)}"
+        return f"the result is {value(result)}"
     shown, exact = numbers(result, run.exact_float)
     if run.exact and (math.isinf(run.exact_float) or abs(run.exact_float) < 1e-300):
-        exact = _decimal(run.exact)
+        exact = decimal(run.exact, 6)
     if not math.isfinite(result) or result == 0:
         return f"the result is {shown} instead of {exact}"
     if run.exact == 0:
@@ -336,13 +343,13 @@ def _result_clause(run: ChainRun) -> str:
 
 def _counted(run: ChainRun) -> str:
     steps = len(run.values) - 1
-    if run.rounded == 0:
-        return (
-            f"none of the {plural(steps, 'multiplication')} rounded"
-            if steps > 1
-            else "the multiplication did not round"
-        )
-    return f"{run.rounded} of the {plural(steps, 'multiplication')} rounded"
+    beyond = sum(loss.step > 0 and loss.cause in ("overflow", "saturation") for loss in run.losses)
+    if steps == 1 and run.rounded == 0:
+        return "the multiplication went beyond the range" if beyond else "the multiplication did not round"
+    count = "none" if run.rounded == 0 else str(run.rounded)
+    # a result beyond the range is inexact too, but what it lost is not precision
+    within = f" within the range, {beyond} went beyond it" if beyond else ""
+    return f"{count} of the {plural(steps, 'multiplication')} rounded{within}"
 
 
 def sentence(run: ChainRun) -> str:
@@ -360,9 +367,9 @@ def sentence(run: ChainRun) -> str:
     --------
     >>> text = sentence(run_chain(1e5, 0.25, 10, fe.get_format("fp16"), fe.Saturation.SAT_NONE))
     >>> print(text.replace("; ", "\\n"))
-    float16: the cast of the start 100000 overflows (float16 ends at 65504) and gives inf
+    binary16: the cast of the start 100000 overflows (binary16 ends at 65504) and gives inf
     none of the 10 multiplications rounded
-    the result is inf instead of 0.0953674: range was lost, not precision.
+    the result is inf instead of 0.095367431640625: range was lost, not precision.
     """
     clauses = [_cast_clause(run, loss) for loss in run.losses if loss.step == 0]
     told: set[str] = set()
@@ -418,7 +425,7 @@ def compare_chains(given: Sequence[ChainRun], in_range: Sequence[ChainRun]) -> l
     --------
     >>> modes = [(fe.get_format(name), fe.Saturation.SAT_NONE) for name in ("fp32", "fp64")]
     >>> print(compare_chains([run_chain(1e5, 0.25, 10, *mode) for mode in modes], [])[0])
-    float32 and float64 agree bit for bit in all 11 values: float32 lost nothing that float64 keeps.
+    binary32 and binary64 agree bit for bit in all 11 values: binary32 lost nothing that binary64 keeps.
     """
     found = []
     named = {run.fmt.name: run for run in given}
@@ -429,13 +436,13 @@ def compare_chains(given: Sequence[ChainRun], in_range: Sequence[ChainRun]) -> l
             pass
         elif step is None and single.stored_multiplier == double.stored_multiplier:
             found.append(
-                f"float32 and float64 agree bit for bit in all {len(single.values)} values: "
-                "float32 lost nothing that float64 keeps."
+                f"binary32 and binary64 agree bit for bit in all {len(single.values)} values: "
+                "binary32 lost nothing that binary64 keeps."
             )
         elif step is not None:
-            a, b = number(single.values[step], 9), number(double.values[step], 9)
+            a, b = numbers(single.values[step], double.values[step])
             where = "in the cast" if step == 0 else f"at step {step}"
-            found.append(f"float32 and float64 part {where}: {a} against {b}.")
+            found.append(f"binary32 and binary64 part {where}: {a} against {b}.")
     for run, other in zip(given, in_range):
         lost, kept = run.first_loss, other.first_loss
         if run.is_exact or not math.isfinite(run.start) or lost is None or kept is not None:
@@ -443,8 +450,8 @@ def compare_chains(given: Sequence[ChainRun], in_range: Sequence[ChainRun]) -> l
         if lost.cause in ("overflow", "saturation"):
             where = "in the cast" if lost.step == 0 else f"at step {lost.step}"
             found.append(
-                f"{run.label} fails by {lost.cause} {where} from {number(run.start, 6)}, and is exact to the last bit "
-                f"from {number(other.start, 6)}, with the same {plural(len(run.values) - 1, 'multiplication')}: "
+                f"{run.label} fails by {lost.cause} {where} from {value(run.start)}, and is exact to the last bit "
+                f"from {value(other.start)}, with the same {plural(len(run.values) - 1, 'multiplication')}: "
                 "the loss is one of range, not of rounding."
             )
     return found

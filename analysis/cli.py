@@ -110,7 +110,7 @@ _Seed = Whole(0, 2**64 - 1, "0..2^64 - 1")
 @click.option("--start", type=Number(), default=1e5, show_default=True, help="First gradient of the chain.")
 @click.option("--multiplier", type=Number(), default=0.25, show_default=True, help="Factor of every step.")
 @click.option("--steps", type=Whole(1, 10_000), default=10, show_default=True, help="Number of factors.")
-@_formats(help="Format to show; repeat for more. Default: six, from binary64 to E4M3.")
+@_formats(help="Format to show; repeat for more. Default: six, from binary64 to e4m3fn.")
 @click.option("--quick", is_flag=True, help="The chain only, without the network.")
 @click.option("--seed", type=_Seed, default=0, show_default=True, help="Seed of the network.")
 def demo(start: float, multiplier: float, steps: int, formats: tuple[str, ...], quick: bool, seed: int) -> Answer:

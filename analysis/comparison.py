@@ -53,6 +53,8 @@ class NodeReport:
         Zeros made by the rounding here; other zeros where the exact value is not zero.
     subnormal, saturated, overflowed, absorbed, flips : int
         Counts of elements.
+    beyond : int
+        Elements whose rounding left the range: overflowed, saturated, or both, each counted once.
     alone : float or None
         Relative change of the target if this node's local error is the only one (None if not asked for).
     contribution : None
@@ -91,6 +93,7 @@ class NodeReport:
     overflowed: int
     absorbed: int
     flips: int
+    beyond: int
     alone: float | None = None
     contribution: None = None
 
@@ -113,6 +116,8 @@ class TargetReport:
     bits : float
         -log2(rel_error).
     norm_ratio, zero_fraction : float
+    size : int
+        Number of elements.
 
     Examples
     --------
@@ -128,6 +133,7 @@ class TargetReport:
     bits: float
     norm_ratio: float
     zero_fraction: float
+    size: int = 1
 
 
 def compare_target(run: Run, exact: Run, name: str) -> TargetReport:
@@ -166,6 +172,7 @@ def compare_target(run: Run, exact: Run, name: str) -> TargetReport:
         measures.significant_bits(relative),
         measures.norm_ratio(actual, true),
         measures.zero_fraction(actual),
+        int(true.size),
     )
 
 
@@ -316,14 +323,18 @@ def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], a
     head = (node.id, node.op, node.path, node.direction, node.site, node.shape)
     if value.dtype.kind != "f":
         wrong = 0 if node.leaf else int(np.count_nonzero(value != true))
-        return NodeReport(*head, "none", *(None,) * 11, *(0,) * 6, wrong, alone)
+        return NodeReport(*head, "none", *(None,) * 11, *(0,) * 6, wrong, 0, alone)
     record = run.records[node.id]
     raw = value if record is None else record.raw
     size = measures.norm(true)
 
     def relative(error: Array) -> float:
         distance = measures.norm(error)
-        return 0.0 if distance == 0 else distance / size if size else math.inf
+        if distance == 0:
+            return 0.0
+        if size == 0:  # as measures.relative_error: NaN stays NaN
+            return distance if math.isnan(distance) else math.inf
+        return distance / size
 
     inherited_array = measures.difference(raw, true, tail)
     if record is not None and record.tail is not None:
@@ -358,6 +369,7 @@ def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], a
         int(np.count_nonzero(flags & fe.Flag.OVERFLOW)),
         int(np.count_nonzero(swallowed)),
         0,
+        int(np.count_nonzero(flags & (fe.Flag.OVERFLOW | fe.Flag.SATURATED))),
         alone,
     )
 

@@ -265,7 +265,7 @@ def short(value: Fraction) -> str:
     Examples
     --------
     >>> short(Fraction(65504)), short(Fraction(1, 512)), short(Fraction(2) ** -133)
-    ('65504', '0.001953', '9.184E-41')
+    ('65504', '0.001953', '9.184e-41')
     """
     exact = decimal(value, 6)
     return decimal(value, 4).removeprefix("≈") if exact.startswith("≈") else exact
@@ -307,6 +307,10 @@ def print_table(formats: list[fe.Format], console: Console) -> None:
     )
 
 
+def _bits(count: int, noun: str) -> str:
+    return f"{count} {noun} {'bit' if count == 1 else 'bits'}"
+
+
 def print_landmarks(facts: dict[str, Any], console: Console) -> None:
     """Print one format's numbers and landmarks.
 
@@ -324,7 +328,7 @@ def print_landmarks(facts: dict[str, Any], console: Console) -> None:
         console.print(f"also called {', '.join(facts['aliases'])}")
     sign = "1 sign bit, " if fmt.signed else ""
     console.print(
-        f"{sign}{fmt.exponent_bits} exponent bits, {fmt.trailing_bits} trailing significand bits; "
+        f"{sign}{_bits(fmt.exponent_bits, 'exponent')}, {_bits(fmt.trailing_bits, 'trailing significand')}; "
         f"emin = {fmt.emin}, emax = {fmt.emax}, epsilon = {facts['epsilon']['exact']}"
     )
     console.print()

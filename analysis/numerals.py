@@ -147,14 +147,14 @@ def decimal(value: Fraction, digits: int = 17) -> str:
     Examples
     --------
     >>> decimal(Fraction(13, 128)), decimal(Fraction(1, 3), 4), decimal(Fraction(2) ** 20000, 3)
-    ('0.1015625', '≈0.3333', '≈3.98E+6020')
+    ('0.1015625', '≈0.3333', '≈3.98e+6020')
     """
     context = Context(prec=digits, Emin=-999_999, Emax=999_999, traps=[])
     quotient = context.divide(Decimal(value.numerator), Decimal(value.denominator))
     mark = "≈" if context.flags[Inexact] else ""
     if value and not -5 < quotient.adjusted() < digits:
         body, _, exponent = f"{quotient:E}".partition("E")
-        return f"{mark}{_trimmed(body)}E{exponent}"
+        return f"{mark}{_trimmed(body)}e{int(exponent):+03d}"  # two digits at least, as Python writes floats
     return f"{mark}{_trimmed(f'{quotient:f}')}"
 
 

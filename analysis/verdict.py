@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from .comparison import NodeReport, TargetReport
 from .events import Event
 
-__all__ = ["describe_event", "number", "numbers", "plural", "verdict", "worst_node"]
+__all__ = ["describe_event", "number", "numbers", "plural", "value", "verdict", "worst_node"]
 
 
 def number(x: float, digits: int = 3) -> str:
@@ -35,6 +35,31 @@ def number(x: float, digits: int = 3) -> str:
     return f"{x:.{digits}g}"
 
 
+def value(x: float, digits: int = 6) -> str:
+    """Return a value in shortest form, or, where that takes more than 15 digits, rounded and marked so.
+
+    Parameters
+    ----------
+    x : float
+    digits : int
+        Of the rounded form.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> [value(x) for x in (65504.0, 2.0**-9, 0.1, 1e300, 0.1 + 0.2, float("nan"))]
+    ['65504', '0.001953125', '0.1', '1e+300', '≈0.3', 'NaN']
+    """
+    if not math.isfinite(x) or (x == int(x) and abs(x) < 1e6):
+        return number(x)
+    text = repr(x).removesuffix(".0")
+    significant = text.partition("e")[0].replace(".", "").lstrip("-0")
+    return text if len(significant) <= max(15, digits) else f"≈{x:.{digits}g}"
+
+
 def numbers(a: float, b: float) -> tuple[str, str]:
     """Return two numbers with as many digits as it takes to tell them apart, six at least.
 
@@ -49,12 +74,12 @@ def numbers(a: float, b: float) -> tuple[str, str]:
     Examples
     --------
     >>> numbers(0.3, 0.30000001192092896), numbers(1e5, 99840.0)
-    (('0.3', '0.30000001'), ('100000', '99840'))
+    (('0.3', '≈0.30000001'), ('100000', '99840'))
     """
     digits = 6
-    while digits < 17 and a != b and number(a, digits) == number(b, digits):
+    while digits < 17 and a != b and value(a, digits).lstrip("≈") == value(b, digits).lstrip("≈"):
         digits += 1
-    return number(a, digits), number(b, digits)
+    return value(a, digits), value(b, digits)
 
 
 def plural(count: int, noun: str) -> str:
@@ -94,8 +119,8 @@ def describe_event(event: Event, fmt: str) -> str:
     '%3 mul (step2, backward) overflowed binary16 in 1 element (needed 100000, largest 65504) and gave inf'
     """
     where, count = _place(event), plural(event.count, "element")
-    needed = "below binary64's range" if event.needed is None else number(event.needed, 6)
-    limit = "" if event.limit is None else number(event.limit, 6)
+    needed = "below binary64's range" if event.needed is None else value(event.needed)
+    limit = "" if event.limit is None else value(event.limit)
     origin = "" if event.produced else f", fed by %{event.producer}"
     result = "NaN" if event.result == "nan" else event.result
     match event.kind:
@@ -179,6 +204,19 @@ def _range_events(events: Sequence[Event], path: set[int], fmt: str) -> list[str
     return clauses
 
 
+def _no_judge(target: TargetReport, reference: str) -> str:
+    what = "NaN" if math.isnan(target.exact) else "infinite"
+    if reference == "mpmath":
+        return f"{target.name} cannot be judged: it is {what} in the reference, no number within binary64's range"
+    return f'{target.name} cannot be judged: the {reference} reference is {what} itself; take reference="mpmath"'
+
+
+def _true(target: TargetReport) -> str:
+    if target.size == 1:
+        return f"; the reference gives {value(target.exact)}"
+    return f"; its norm in the reference is {number(target.exact)}"
+
+
 def verdict(
     target: TargetReport,
     nodes: Sequence[NodeReport],
@@ -214,17 +252,21 @@ def verdict(
     >>> import analysis as an
     >>> found = an.analyze(an.nets.chain(1e5, 0.25, 10), an.Policy.uniform("float16"))
     >>> print(found.verdict("result").replace(". ", ".\\n"))
-    result is inf in binary16, exactly 0.0954.
+    result is inf in binary16; the reference gives 0.095367431640625.
     %0 input (cast, backward) overflowed binary16 in 1 element (needed 100000, largest 65504) and gave inf.
     """
-    if target.rel_error == 0:
+    if not math.isfinite(target.exact):
+        sentences = [_no_judge(target, reference)]
+    elif target.rel_error == 0 and target.exact == 0:
+        sentences = [f"{target.name} is zero, in the reference and in {fmt}"]
+    elif target.rel_error == 0:
         equal = "is exact" if reference == "mpmath" else f"equals the {reference} reference to the last bit"
         sentences = [f"{target.name} {equal} in {fmt}"]
     elif not math.isfinite(target.emulated):
         what = "inf" if math.isinf(target.emulated) else "NaN"
-        sentences = [f"{target.name} is {what} in {fmt}, exactly {number(target.exact)}"]
+        sentences = [f"{target.name} is {what} in {fmt}{_true(target)}"]
     elif target.emulated == 0:
-        sentences = [f"{target.name} is entirely zero in {fmt}, exactly {number(target.exact)}"]
+        sentences = [f"{target.name} is entirely zero in {fmt}{_true(target)}"]
     else:
         bits = f"keeps {target.bits:.1f} bits" if target.bits >= 1 else "keeps no bit"
         sentences = [
@@ -233,14 +275,14 @@ def verdict(
         ]
     sentences += _range_events(events, path, fmt)
     worst = worst_node(nodes, events, path)
-    if worst is not None and target.rel_error and math.isfinite(target.emulated):
+    if worst is not None and target.rel_error and math.isfinite(target.emulated) and math.isfinite(target.exact):
         if worst.alone:
             share = f"its error alone changes {target.name} by {number(worst.alone)}"
         else:
             share = f"it rounds off {number(worst.local_error or 0.0)}"
         sentences.append(f"Most harm is done by {worst.label}: {share}")
     flipped = sum(event.count for event in events if event.kind == "branch_flip" and event.node in path)
-    if flipped and pinned_error is not None:
+    if flipped and pinned_error is not None and math.isfinite(target.exact):
         sentences.append(
             f"{plural(flipped, 'decision')} (comparisons, argmax) fell otherwise than in the exact run; "
             f"with the exact decisions the error is {number(pinned_error)}"

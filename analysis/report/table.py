@@ -10,11 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..verdict import value
+
 __all__ = ["print_demo", "print_trace"]
 
 WORST = 6
-MEDIUM = 100  # characters a terminal must have for bits, stored starts and the formats of nodes
+MEDIUM = 100  # characters a terminal must have for bits, starts as stored and the formats of nodes
 WIDE = 130  # characters a terminal must have for the full table of nodes
+_COMMON = {"binary64": "float64", "binary32": "float32", "binary16": "float16", "e4m3fn": "OCP's E4M3"}
 _COLUMNS = (
     # heading, key, and whether narrow terminals show it too
     ("alone", "alone", True),
@@ -38,6 +41,13 @@ def _number(value: Any, digits: int = 4) -> str:
     return f"{value:.{digits}g}"
 
 
+def _shortest(value: Any) -> str:
+    """Return a number in the shortest form that reads back as the same binary64 number."""
+    if isinstance(value, str) or (value == int(value) and abs(value) < 1e6):
+        return _number(value)
+    return repr(float(value)).removesuffix(".0")
+
+
 def _grid(*columns: str, right: Sequence[str] = ()) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for column in columns:
@@ -53,9 +63,9 @@ def _heading(console: Console, text: str) -> None:
 
 def _chain(console: Console, runs: Sequence[Mapping[str, Any]], sentences: bool) -> None:
     medium = console.width >= MEDIUM
-    columns = ("format", "stored start", "result", "bits", "first loss", "rounded")
-    shown = [column for column in columns if medium or column not in ("stored start", "bits")]
-    table = _grid(*shown, right=("stored start", "result", "rounded"))
+    columns = ("format", "stored", "result", "bits", "first loss", "rounded")
+    shown = [column for column in columns if medium or column not in ("stored", "bits")]
+    table = _grid(*shown, right=("stored", "result", "rounded"))
     for run in runs:
         loss = run["first_loss"]
         where = "none"
@@ -64,8 +74,8 @@ def _chain(console: Console, runs: Sequence[Mapping[str, Any]], sentences: bool)
         # Text, never markup: names come from the user
         cells = {
             "format": Text(run["label"]),
-            "stored start": Text(_number(run["values"][0], 7)),
-            "result": Text(_number(run["result"], 17), style="" if run["is_exact"] else "red"),
+            "stored": Text(value(float(run["values"][0]))),
+            "result": Text(_shortest(run["result"]), style="" if run["is_exact"] else "red"),
             "bits": Text(run["bits"]),
             "first loss": Text(where),
             "rounded": Text(f"{run['rounded_multiplications']} of {len(run['values']) - 1}"),
@@ -90,20 +100,21 @@ def print_demo(result: Mapping[str, Any], console: Console) -> None:
     --------
     >>> import io
     >>> from analysis.demo import run_demo
-    >>> page = Console(file=io.StringIO(), width=100)
+    >>> page = Console(file=io.StringIO(), width=300)
     >>> print_demo(run_demo(quick=True, formats=["float16"]), page)
     >>> "range was lost, not precision" in page.file.getvalue()
     True
     """
-    chain = result["chain"]
-    factor, steps = _number(chain["multiplier"], 17), chain["steps"]
+    chain, shown = result["chain"], [run["format"] for run in result["runs"]]
+    factor, steps = _shortest(chain["multiplier"]), chain["steps"]
     times = "time" if steps == 1 else "times"
-    _heading(console, f"1. A gradient of {_number(chain['start'], 17)}, multiplied by {factor}, {steps} {times}")
-    exact = _number(result["runs"][0]["exact"], 17)
-    console.print(Text(f"Exact result: {exact}"))
+    _heading(console, f"1. A gradient of {_shortest(chain['start'])}, multiplied by {factor}, {steps} {times}")
+    console.print(Text(f"Exact result: {result['runs'][0]['exact_text']}"))
+    if known := [f"{name} is {alias}" for name, alias in _COMMON.items() if name in shown]:
+        console.print(Text(f"({', '.join(known)})", style="dim"))
     console.print()
     _chain(console, result["runs"], sentences=True)
-    start = _number(result["in_range_start"], 17)
+    start = _shortest(result["in_range_start"])
     _heading(console, f"2. The same factor, starting at {start}, in range of every format")
     _chain(console, result["in_range"], sentences=True)
     if result["statements"]:
@@ -192,7 +203,7 @@ def print_trace(result: Mapping[str, Any], console: Console) -> None:
                 Text(f"%{node['id']} {node['op']} ({node['path']}, {node['direction']})"),
                 *(Text(node["format"]) for _ in middle),
                 *(_number(node[key], 2) for _, key, _ in columns),
-                str(node["overflowed"] + node["saturated"]),
+                str(node["beyond"]),
             )
         console.print(table)
         caption = (

@@ -70,19 +70,19 @@ def test_acceptance_1_in_range_the_chain_reaches_zero_at_a_known_step(fmt: str, 
 
 def test_float16s_infinity_is_range_and_float32_and_float64_agree(demo: dict[str, Any]) -> None:
     said = " ".join(demo["statements"])
-    assert "float32 and float64 agree bit for bit in all 11 values" in said
-    assert "float16 fails by overflow in the cast from 100000, and is exact to the last bit from 1" in said
+    assert "binary32 and binary64 agree bit for bit in all 11 values" in said
+    assert "binary16 fails by overflow in the cast from 100000, and is exact to the last bit from 1" in said
     assert "one of range, not of rounding" in said
     half = demo["runs"][3]["sentence"]
-    assert "the cast of the start 100000 overflows (float16 ends at 65504) and gives inf" in half
+    assert "the cast of the start 100000 overflows (binary16 ends at 65504) and gives inf" in half
     assert "none of the 10 multiplications rounded" in half
 
 
 def test_the_statements_are_made_only_where_they_are_true() -> None:
     other = run_demo(1000.0, 0.3, 10, quick=True)
     assert not any("agree bit for bit" in text for text in other["statements"])
-    assert any(text.startswith("float32 and float64 part") for text in other["statements"])
-    assert not any("float16 fails" in text for text in other["statements"])
+    assert any(text.startswith("binary32 and binary64 part") for text in other["statements"])
+    assert not any("binary16 fails" in text for text in other["statements"])
     assert other["runs"][0]["sentence"] != run_demo(quick=True)["runs"][0]["sentence"]
 
 
@@ -109,6 +109,8 @@ def _ieee_steps(run: ChainRun) -> list[tuple[int, str]]:
                 found.append((step, "nan"))
             nan_seen = True
         elif exact is None:
+            if math.isnan(ieee) and math.isfinite(value):  # a format without NaN
+                found.append((step, "nan"))
             if math.isinf(ieee) and math.isfinite(value):
                 found.append((step, "saturation"))
         elif math.isnan(value) or math.isinf(value):
@@ -158,8 +160,6 @@ STARTS = st.one_of(
 def test_losses_agree_with_an_oracle_over_fractions(
     start: float, multiplier: float, steps: int, case: tuple[str, fe.Saturation]
 ) -> None:
-    if case[0] == "e2m1fn" and (math.isnan(start) or math.isinf(start)):
-        return  # no NaN and no infinity to speak of
     run = chain(start, multiplier, steps, *case)
     assert [(loss.step, loss.cause) for loss in run.losses] == _ieee_steps(run)
     assert run.rounded == sum(step > 0 and cause in ("rounding", "underflow") for step, cause in _ieee_steps(run))
@@ -223,9 +223,73 @@ def test_statements_about_float32_and_float64_are_true(start: float, multiplier:
 
 
 def test_exact_results_beyond_binary64_are_still_shown() -> None:
-    assert "instead of 1e+330" in chain(1e300, 1e10, 3, "binary64").to_json()["sentence"]
+    assert "instead of ≈1e+330" in chain(1e300, 1e10, 3, "binary64").to_json()["sentence"]
     assert chain(1e300, 1e10, 3, "binary64").exact_float == math.inf
-    assert "instead of 2.7e-341" in chain(1e-300, 3e-14, 3, "binary32").to_json()["sentence"]
+    assert "instead of ≈2.7e-341" in chain(1e-300, 3e-14, 3, "binary32").to_json()["sentence"]
+
+
+@pytest.mark.parametrize(("multiplier", "result"), [(1.0, 6.0), (0.25, 0.0)])
+def test_a_nan_that_the_format_cannot_hold_is_told(multiplier: float, result: float) -> None:
+    found = chain(math.nan, multiplier, 3, "e2m1fn").to_json()
+    assert found["first_loss"] == {"step": 0, "cause": "nan"}
+    assert (found["values"][0], found["result"]) == (6.0, result)
+    assert "the start is NaN, and e2m1fn has no NaN: the cast puts 6 in its place" in found["sentence"]
+    assert "nothing is lost" not in found["sentence"]
+    factor = chain(2.0, math.nan, 1, "e2m1fn").to_json()
+    assert factor["first_loss"] == {"step": 0, "cause": "nan"}
+    assert "the multiplier is NaN, and e2m1fn has no NaN" in factor["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("start", "multiplier", "steps", "near", "text"),
+    [
+        (1e300, 1e-300, 3, 0.0, "≈1e-600"),
+        (1e308, 1e308, 3, math.inf, "≈1e+1232"),
+        (1e5, 0.25, 10, 0.095367431640625, "0.095367431640625"),
+        (0.1, 1.0, 1, 0.1, "0.1"),
+        (1e300, 1.0, 1, 1e300, "1e+300"),
+        (0.1, 0.1, 1, 0.1 * 0.1, "≈0.01"),
+        (math.nan, 1.0, 1, math.nan, "NaN"),
+        (-math.inf, 1.0, 1, -math.inf, "-inf"),
+    ],
+)
+def test_the_exact_result_is_never_shown_as_another(
+    start: float, multiplier: float, steps: int, near: float, text: str
+) -> None:
+    found = run_demo(start, multiplier, steps, ["binary64"], quick=True)
+    run = found["runs"][0]
+    assert run["exact"] == near or (math.isnan(near) and run["exact"] == "nan") or run["exact"] == str(near)
+    assert run["exact_text"] == text
+    page = Console(file=io.StringIO(), width=110)
+    print_demo(found, page)
+    assert f"Exact result: {text}\n" in page.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_numbers_are_in_shortest_form_or_marked() -> None:
+    page = Console(file=io.StringIO(), width=110)
+    print_demo(run_demo(0.1, 0.25, 8, ["e4m3fn", "binary64"], quick=True), page)
+    text = page.file.getvalue()  # type: ignore[attr-defined]
+    assert "A gradient of 0.1, multiplied by 0.25, 8 times" in text
+    assert "least positive value 0.001953125" in " ".join(text.split())
+    assert "0.00195312 " not in text
+    assert "0.10000000000000001" not in text
+
+
+def test_multiplications_beyond_the_range_are_not_said_to_be_exact() -> None:
+    text = chain(60000.0, 2.0, 3, "binary16").to_json()["sentence"]
+    assert "none of the 3 multiplications rounded within the range, 1 went beyond it" in text
+    assert "the multiplication went beyond the range" in chain(60000.0, 2.0, 1, "binary16").to_json()["sentence"]
+    assert "went beyond" not in chain(1e5, 0.25, 3, "binary16").to_json()["sentence"]
+
+
+def test_formats_are_shown_by_their_own_names() -> None:
+    found = run_demo(1.0, 0.5, 2, ["e4m3", "e4m3fn", "binary16"], quick=True)
+    assert [run["label"] for run in found["runs"]] == ["e4m3", "e4m3fn", "e4m3fn saturating", "binary16"]
+    page = Console(file=io.StringIO(), width=110)
+    print_demo(found, page)
+    text = page.file.getvalue()  # type: ignore[attr-defined]
+    assert "(binary16 is float16, e4m3fn is OCP's E4M3)" in text
+    assert text.count("float16") == text.count("E4M3") == 1
 
 
 def test_the_network_loses_more_in_narrower_formats(demo: dict[str, Any]) -> None:

@@ -211,6 +211,70 @@ def test_names_with_markup_are_printed_as_they_are(trace: dict[str, Any]) -> Non
     assert "[bold]x[/bold]" in page.file.getvalue()  # type: ignore[attr-defined]
 
 
+def test_a_saturated_element_is_counted_once() -> None:
+    data = ([[1000.0, -3.0], [1.0, 2.0]], [0, 1])
+    found = an.analyze(an.nets.mlp(data=data), an.Policy.uniform("e2m1fn"))
+    told = 0
+    for node, report in zip(found.tape.nodes, found.nodes, strict=True):
+        record = found.runs["emulated"].records[node.id]
+        if record is None or report.overflowed != report.saturated:
+            continue
+        told += report.beyond > 0
+        assert report.beyond == report.saturated
+        events = [e.count for e in found.events if e.node == node.id and e.kind in ("overflow", "saturation")]
+        assert report.beyond == sum(events)
+    assert told
+    page = Console(file=io.StringIO(), width=150)
+    result = run_trace(data="digits", formats=["e2m1fn"])
+    print_trace(result, page)
+    for line in page.file.getvalue().splitlines():  # type: ignore[attr-defined]
+        if found_node := re.match(r"%(\d+) \w+ \(\w", line):
+            assert line.split()[-1] == str(result["runs"][0]["nodes"][int(found_node[1])]["beyond"])
+
+
+def test_a_reference_that_overflowed_cannot_judge() -> None:
+    tape = an.record_numpy(lambda x: (x * x).sum(), np.array([1e200, 2.0]), wrt=(0,))
+    words = an.analyze(tape, "bf16", "float64", "result").verdict()
+    assert words.startswith(
+        'result cannot be judged: the float64 reference is infinite itself; take reference="mpmath"'
+    )
+    assert "exactly" not in words
+    assert "Most harm" not in words
+
+
+def test_a_norm_is_called_a_norm() -> None:
+    words = an.analyze(an.nets.mlp(batch=8), "e8m0fnu", "float64").verdict("grad:W0")
+    assert re.match(r"grad:W0 is NaN in e8m0fnu; its norm in the reference is \d", words)
+    scalar = an.analyze(an.nets.chain(1e5, 0.25, 10), "float16").verdict()
+    assert scalar.startswith("result is inf in binary16; the reference gives 0.095367431640625.")
+
+
+def test_a_gradient_of_zero_is_called_zero() -> None:
+    tape = an.nets.mlp(data=(np.zeros((4, 3)), [0, 1, 0, 1]))
+    for reference in ("float64", "mpmath"):
+        words = an.analyze(tape, "e2m1fn", reference).verdict("grad:W0")
+        assert words.startswith("grad:W0 is zero, in the reference and in e2m1fn.")
+
+
+def test_zeros_that_become_nan_are_nan_in_every_column() -> None:
+    found = an.analyze(an.nets.mlp(batch=4), "e8m0fnu", "float64")
+    seen = 0
+    for node in found.nodes:
+        values = found.runs["emulated"].value(node.id)
+        if (
+            values.dtype.kind == "f"
+            and np.isnan(values).any()
+            and np.isfinite(found.runs["exact"].value(node.id)).all()
+        ):
+            seen += 1
+            assert node.error is not None
+            assert math.isnan(node.error), node.label
+            assert node.local_error == 0.0 or math.isnan(node.local_error or 0.0), node.label
+    assert seen
+    bias = next(node for node in found.nodes if node.op == "parameter" and node.exact_amax == 0.0)
+    assert math.isnan(bias.local_error or 0.0), "its zeros become NaN"
+
+
 def test_verdicts_of_other_targets() -> None:
     found = an.analyze(an.nets.mlp(batch=8), an.Policy.uniform("e5m2"), "float64")
     assert found.verdict("loss").startswith(f"loss keeps {found.target('loss').bits:.1f} bits in e5m2")
