@@ -27,6 +27,8 @@ from floatemu.results import check_out, result_dtype
 
 EDGE = 940
 """A format all of whose values and rounding boundaries lie within 2^-EDGE .. 2^EDGE is narrow."""
+PIECE = 1 << 14
+"""Elements handled at a time: three arrays of 128 KiB."""
 ODD_MAX = math.ldexp(2**53 - 1, 971)
 
 
@@ -76,16 +78,40 @@ def apply(name: str, operands: tuple[Any, ...], fmt: Format | str, rounding: Any
     if wide or any(a.dtype == object for a in arrays):
         _one_by_one(name, arrays, shape, request, values, flags)
     else:
-        odd = _odd_values(name, arrays, shape, request)
-        project_array(odd, request, values, coded=False, flags=flags)
-        if flags is not None:
-            flags |= _flags_of(odd, arrays)
+        _by_blocks(name, arrays, shape, request, values, flags)
     if chosen.out is not None:
         chosen.out[...] = values
         values = chosen.out
     elif not shape and not any(isinstance(x, np.ndarray) for x in operands):
         return (values[()], flags[()]) if flags is not None else values[()]
     return (values, flags) if flags is not None else values
+
+
+def _by_blocks(name: str, arrays: list[Any], shape: tuple[int, ...], request: Request, values: Any, flags: Any) -> None:
+    """Round to odd, then project; in pieces that stay in the cache, unless an element's place in the whole matters."""
+    flat, marked = values.reshape(-1), None if flags is None else flags.reshape(-1)
+    operands = [a if a.shape == shape else np.broadcast_to(a, shape) for a in arrays]
+    refuses = not request.fmt.has_nan and request.nan is None
+    if request.projection.rounding.stochastic or refuses or flat.size <= PIECE:
+        pieces = [slice(0, flat.size)] if flat.size else []
+    else:
+        pieces = [slice(i, i + PIECE) for i in range(0, flat.size, PIECE)]
+    parts = [a.reshape(-1) for a in operands]
+    for piece in pieces:
+        given = [part[piece] for part in parts]
+        part = None if marked is None else marked[piece]
+        odd = _odd_values(name, given, request)
+        # Of the whole in its own shape, so that a refusal names the index.
+        whole = flat.size == odd.size
+        project_array(
+            odd.reshape(shape) if whole else odd,
+            request,
+            values if whole else flat[piece],
+            coded=False,
+            flags=flags if whole else part,
+        )
+        if part is not None:
+            part |= _flags_of(odd, given)
 
 
 def _as_doubles(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -126,9 +152,9 @@ def _doubles(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 # Results rounded to odd -----------------------------------------------------------------------------------------------
 
 
-def _odd_values(name: str, arrays: list[Any], shape: tuple[int, ...], request: Request) -> Any:
-    """The exact values rounded to odd, as far as ``request`` can tell them apart."""
-    if len(arrays) == 1 and shape:
+def _odd_values(name: str, arrays: list[Any], request: Request) -> Any:
+    """The exact values rounded to odd, as far as ``request`` can tell them apart; 1-D arrays."""
+    if len(arrays) == 1:
         source = arrays[0]
         own = dtype_format(source.dtype)
         if own is not None and own.k in (8, 16) and source.size >= 4096:
@@ -137,8 +163,7 @@ def _odd_values(name: str, arrays: list[Any], shape: tuple[int, ...], request: R
     low = (1 << (52 - request.fmt.p - request.bits)) - 1
     fmt = request.fmt
     narrow = fmt.qmin - request.bits - 2 > -EDGE and fmt.emax < EDGE
-    operands = [np.ascontiguousarray(np.broadcast_to(_doubles(a), shape)).reshape(-1) for a in arrays]
-    return _settled(name, operands, low, narrow).reshape(shape)
+    return _settled(name, [_doubles(a) for a in arrays], low, narrow)
 
 
 def _settled(name: str, operands: list[Any], low: int, narrow: bool) -> Any:

@@ -422,3 +422,25 @@ def test_threads_do_not_disturb_each_other() -> None:
         got = list(pool.map(lambda job: getattr(functions, job[0])(x, job[1]), jobs))
     for one, other in zip(got, expected, strict=True):
         assert_bits(one, other)
+
+
+def test_pieces_of_large_arrays_are_those_of_small_ones() -> None:
+    """Arrays longer than what is handled at a time, with flags, broadcasting and rows that do not divide it."""
+    x = np.linspace(-4, 4, 3 * 12345).reshape(3, 12345)
+    assert x.size > 2 * functions_engine.PIECE
+    for call, operands in [(functions.tanh, (x,)), (functions.pow, (abs(x), np.array([[1.5], [2.0], [-0.5]])))]:
+        values, flags = call(*operands, "bfloat16", "TowardPositive", flags=True)
+        assert_bits(values, call(*operands, "bfloat16", "TowardPositive"))
+        for i in range(3):
+            row = [v[i] for v in operands]
+            one, raised = call(*row, "bfloat16", "TowardPositive", flags=True)
+            assert_bits(values[i], one)
+            assert flags[i].tolist() == raised.tolist()
+    x[2, 12000] = -1e9
+    with pytest.raises(fe.ProjectionError, match=r"NaN at index \(0, 0\), but e2m1fn"):
+        functions.log(x, "e2m1fn")
+    with pytest.raises(fe.ProjectionError, match=r"NaN at index \(2, 12000\), but e2m1fn"):
+        functions.log(abs(x) * np.where(x == -1e9, -1, 1), "e2m1fn")
+    drawn = functions.exp(x, "binary16", "StochasticA", seed=5, stream=1)
+    assert_bits(drawn[0, :50], functions.exp(x[0, :50], "binary16", "StochasticA", seed=5, stream=1))
+    assert drawn[1].tolist() != functions.exp(x[1], "binary16", "StochasticA", seed=5, stream=1).tolist()
