@@ -209,7 +209,7 @@ def scan_loop() -> Callable[..., Any]:
                 if field > 0:
                     sig = w(sig | w(1 << 52))
                 # Places of the last and of the first bit, as exponents of numbers that are exact.
-                last = w(sig & w(w(0) - sig))
+                last = w(sig & ~w(sig - w(1)))
                 lowest = int(w(bits_of(np.float64(last))) >> w(52)) - 1023
                 length = int(w(bits_of(np.float64(sig))) >> w(52)) - 1022
                 base = max(field, 1) - 1075

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -250,3 +253,35 @@ def test_convolutions_that_do_not_fit_say_why(shape, arguments, words):
 
     with pytest.raises(fe.UnsupportedError, match=re.escape(words)):
         conv2d(np.ones((1, 3, 4, 4)), np.ones(shape), "binary16", **arguments)
+
+
+# Without the JIT ------------------------------------------------------------------------------------------------------
+
+PROGRAM = """
+import hashlib
+import numpy as np
+import floatemu as fe
+from floatemu.gemm import matmul
+from floatemu.reductions import norm, sum
+rng = np.random.default_rng(0)
+a, b = fe.round(rng.standard_normal((3, 5)), "e4m3fn"), fe.round(rng.standard_normal((5, 4)), "e4m3fn")
+results = []
+for mode in (0, 4, 8):
+    for fmt in ("binary16", "binary32", "e4m3fnuz"):
+        results.append(matmul(a, b, fmt, fe.Rounding(mode), **({"seed": 1} if mode > 5 else {})))
+for order in ("sequential", "pairwise", "numpy_pairwise(4, 2)", "kahan", "neumaier", "blocked(2)", "exact"):
+    results += [sum(a, "bfloat16", order=order), norm(a, "bfloat16", order=order)]
+print([np.asarray(r, np.float64).tolist() for r in results])
+"""
+
+
+def test_loops_do_the_same_without_the_jit():
+    command = [sys.executable, "-W", "error", "-c", PROGRAM]
+    outputs = [
+        subprocess.run(
+            command, env={**os.environ, "NUMBA_DISABLE_JIT": disabled}, capture_output=True, text=True, check=True
+        ).stdout
+        for disabled in ("0", "1")
+    ]
+    assert outputs[0] == outputs[1]
+    assert len(outputs[0]) > 1000
