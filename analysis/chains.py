@@ -323,7 +323,7 @@ def _step_clause(run: ChainRun, loss: Loss) -> str:
 def _result_clause(run: ChainRun) -> str:
     result = run.values[-1]
     if run.is_exact:
-        return f"the result {value(result)} is exact"
+        return f"the result {value(result, 17)} is exact"  # all its digits: a rounded one would not be
     if run.exact is None:
         return f"the result is {value(result)}"
     shown, exact = numbers(result, run.exact_float)

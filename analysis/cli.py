@@ -204,7 +204,7 @@ def inspect(number: str, formats: tuple[str, ...], random_bits: int) -> Answer:
 @click.option(
     "--target", type=Word(), default=None, help="Named result to judge, such as grad:W0. Default: the net's own."
 )
-@click.option("--out", type=click.Path(path_type=Path), default=None, help="Folder for CSV, JSON and PNG files.")
+@click.option("--out", type=Word(), metavar="FOLDER", default=None, help="Folder for CSV, JSON and PNG files.")
 @click.option("--min-bits", type=Number(nan=False), default=None, help="Exit 1 if fewer bits of the target are right.")
 @click.option("--seed", type=_Seed, default=None, help="For mlp: seed of weights and rows.  [default: 0]")
 def trace(
@@ -214,7 +214,7 @@ def trace(
     formats: tuple[str, ...],
     reference: str,
     target: str | None,
-    out: Path | None,
+    out: str | None,
     min_bits: float | None,
     seed: int | None,
 ) -> Answer:
@@ -244,7 +244,7 @@ def trace(
     for name in policies:
         with _about(name, "see `floatemu trace --help`"):
             Policy.named(name)
-    folder = None if out is None else writable_folder(out)
+    folder = None if out is None else writable_folder(Path(out))
     given = target if data is None else data if target is None else {"data": data, "target": target}
     with _about(given, "see `floatemu trace --help`"), progress_bar() as progress:
         found = run_trace(

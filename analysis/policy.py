@@ -348,7 +348,7 @@ class Policy:
         name : str
             ``torch_amp``: autocast to binary16: matrix products take binary16 and give binary16 with binary32
             sums; loss and exp, log, sum, div, sqrt, erf work in binary32; all else in binary16; parameters stay
-            binary32. ``fp8_recipe``: matrix products take weights and activations in E4M3 and gradients in E5M2
+            binary32. ``fp8_recipe``: matrix products take weights and activations in e4m3fn and gradients in e5m2
             (saturating, without scaling), add in binary32, give bfloat16; all else in bfloat16, loss in binary32;
             parameters stay binary32. ``mixed:FORMAT``. ``FORMAT`` and ``FORMAT/MODE...``: uniform, with a rounding or
             saturation mode, such as ``e4m3fn/SatFinite`` or ``bf16/toward_zero``.

@@ -81,7 +81,9 @@ def read_npz(path: str | os.PathLike[str], limit: int = LIMIT) -> dict[str, Arra
 
 
 def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0] or type(error).__name__
+    first = error.args[0] if error.args else ""  # Python's tokenizer puts the place after it
+    text = first if isinstance(first, str) else str(error)
+    return (text.splitlines() or [""])[0] or type(error).__name__
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file: Path) -> Array:

@@ -50,13 +50,13 @@ def value(x: float, digits: int = 6) -> str:
 
     Examples
     --------
-    >>> [value(x) for x in (65504.0, 2.0**-9, 0.1, 1e300, 0.1 + 0.2, float("nan"))]
-    ['65504', '0.001953125', '0.1', '1e+300', '≈0.3', 'NaN']
+    >>> [value(x) for x in (65504.0, 1e15, 2.0**-9, 0.1, 1e300, 0.1 + 0.2, float("nan"))]
+    ['65504', '1000000000000000', '0.001953125', '0.1', '1e+300', '≈0.3', 'NaN']
     """
     if not math.isfinite(x) or (x == int(x) and abs(x) < 1e6):
         return number(x)
     text = repr(x).removesuffix(".0")
-    significant = text.partition("e")[0].replace(".", "").lstrip("-0")
+    significant = text.partition("e")[0].replace(".", "").strip("-0")
     return text if len(significant) <= max(15, digits) else f"≈{x:.{digits}g}"
 
 

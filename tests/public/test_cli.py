@@ -76,6 +76,7 @@ BAD = {
     "trace unknown reference": ["trace", "--format", "bf16", "--reference", "guess"],
     "trace unknown target": ["trace", "--net", "chain", "--format", "bf16", "--target", "no-such-target"],
     "trace missing data": ["trace", "--format", "bf16", "--data", "no/such/file.npz"],
+    "option instead of a folder": ["trace", "--net", "chain", "--format", "bf16", "--out", "--min-bits", "1"],
     "option instead of a value": ["inspect", "0.1", "--format", "--random-bits", "3"],
     "exponent too small": ["inspect", "1e-90000", "--format", "bf16"],
     "start below binary64": ["demo", "--start", "1e-400"],

@@ -1,13 +1,15 @@
 """`inspect` and `formats` agree with the oracle, which shares no code with what they call."""
 
+import io
 from fractions import Fraction
 
 import pytest
+from rich.console import Console
 
 import floatemu as fe
 from analysis.inspection import inspect_number
-from analysis.landmarks import landmarks, point, specials, value_of
-from analysis.numerals import parse
+from analysis.landmarks import landmarks, point, print_landmarks, specials, value_of
+from analysis.numerals import decimal, parse
 
 SMALL = [fmt for fmt in fe.FORMATS.values() if fmt.k <= 8]
 NUMBERS = ("0.1", "-0.1", "1/3", "464.1", "464", "-1e9", "2^-9", "-2^-140", "3", "0", "-0", "1e-30", "2^200", "0x1.8p0")
@@ -145,3 +147,21 @@ def test_numbers_longer_than_any_word_are_read_whole(text):
         else:
             assert below < x < above
             assert up - down == 1
+
+
+def test_one_bit_is_called_one_bit():
+    for name, words in (
+        ("binary4p3sf", "1 exponent bit, 2"),
+        ("e2m1fn", "2 exponent bits, 1 trailing significand bit;"),
+    ):
+        page = Console(file=io.StringIO(), width=200)
+        print_landmarks(landmarks(fe.get_format(name)), page)
+        assert words in page.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [("1e-39", "1e-39"), ("2^-133", "9.1835496157991212e-41"), ("1e-7", "1e-07")]
+)
+def test_exponents_are_written_as_python_writes_them(value, text):
+    assert decimal(parse(value).value).removeprefix("\u2248") == text
+    assert float(text) == float(parse(value).value)

@@ -275,6 +275,11 @@ def test_numbers_are_in_shortest_form_or_marked() -> None:
     assert "0.10000000000000001" not in text
 
 
+def test_exact_results_show_all_their_digits() -> None:
+    assert "the result 0.30000000000000004 is exact" in chain(0.1 + 0.2, 1.0, 1, "binary64").to_json()["sentence"]
+    assert "the cast turns the start ≈0.3 into 0.30078125" in chain(0.1 + 0.2, 1.0, 1, "bfloat16").to_json()["sentence"]
+
+
 def test_multiplications_beyond_the_range_are_not_said_to_be_exact() -> None:
     text = chain(60000.0, 2.0, 3, "binary16").to_json()["sentence"]
     assert "none of the 3 multiplications rounded within the range, 1 went beyond it" in text

@@ -234,7 +234,7 @@ def test_a_saturated_element_is_counted_once() -> None:
 
 def test_a_reference_that_overflowed_cannot_judge() -> None:
     tape = an.record_numpy(lambda x: (x * x).sum(), np.array([1e200, 2.0]), wrt=(0,))
-    words = an.analyze(tape, "bf16", "float64", "result").verdict()
+    words = an.analyze(tape, an.Policy.uniform("bf16"), "float64", "result").verdict()
     assert words.startswith(
         'result cannot be judged: the float64 reference is infinite itself; take reference="mpmath"'
     )
@@ -243,21 +243,21 @@ def test_a_reference_that_overflowed_cannot_judge() -> None:
 
 
 def test_a_norm_is_called_a_norm() -> None:
-    words = an.analyze(an.nets.mlp(batch=8), "e8m0fnu", "float64").verdict("grad:W0")
+    words = an.analyze(an.nets.mlp(batch=8), an.Policy.uniform("e8m0fnu"), "float64").verdict("grad:W0")
     assert re.match(r"grad:W0 is NaN in e8m0fnu; its norm in the reference is \d", words)
-    scalar = an.analyze(an.nets.chain(1e5, 0.25, 10), "float16").verdict()
+    scalar = an.analyze(an.nets.chain(1e5, 0.25, 10), an.Policy.uniform("float16")).verdict()
     assert scalar.startswith("result is inf in binary16; the reference gives 0.095367431640625.")
 
 
 def test_a_gradient_of_zero_is_called_zero() -> None:
     tape = an.nets.mlp(data=(np.zeros((4, 3)), [0, 1, 0, 1]))
     for reference in ("float64", "mpmath"):
-        words = an.analyze(tape, "e2m1fn", reference).verdict("grad:W0")
+        words = an.analyze(tape, an.Policy.uniform("e2m1fn"), reference).verdict("grad:W0")
         assert words.startswith("grad:W0 is zero, in the reference and in e2m1fn.")
 
 
 def test_zeros_that_become_nan_are_nan_in_every_column() -> None:
-    found = an.analyze(an.nets.mlp(batch=4), "e8m0fnu", "float64")
+    found = an.analyze(an.nets.mlp(batch=4), an.Policy.uniform("e8m0fnu"), "float64")
     seen = 0
     for node in found.nodes:
         values = found.runs["emulated"].value(node.id)
