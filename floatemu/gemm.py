@@ -153,7 +153,7 @@ class Carried:
         growth = math.ceil(
             1.5 * (count + 1) * 2.0 ** ((0 if nearest else 1) - fmt.p)
         )  # (1 + u)^(k + 1) as a power of 2
-        partial = max(high, fmt.emin) + count.bit_length() + growth + 1
+        partial = max(high, fmt.emin, outer.emin) + count.bit_length() + growth + 1
         if max(min(partial, fmt.emax), largest) + 1 + shift >= binary.emax or not carried_by(
             shifted(fmt, shift), carrier
         ):
