@@ -65,6 +65,9 @@ from floatemu.landmarks import finfo as finfo
 from floatemu.landmarks import isrepresentable as isrepresentable
 from floatemu.landmarks import nextafter as nextafter
 from floatemu.landmarks import ulp as ulp
+from floatemu.normalisation import logsumexp as logsumexp
+from floatemu.normalisation import softmax as softmax
+from floatemu.orders import Order as Order
 from floatemu.projection import Projection as Projection
 from floatemu.projection import Rounding as Rounding
 from floatemu.projection import Saturation as Saturation
@@ -88,6 +91,7 @@ __all__ = [
     "FloatEmuError",
     "Format",
     "FormatError",
+    "Order",
     "Overflow",
     "Projection",
     "ProjectionError",
@@ -121,6 +125,7 @@ __all__ = [
     "log1p",
     "log2",
     "log10",
+    "logsumexp",
     "matmul",
     "maximum",
     "maximumNumber",
@@ -140,6 +145,7 @@ __all__ = [
     "silu",
     "sin",
     "sinh",
+    "softmax",
     "softplus",
     "sqrt",
     "sub",

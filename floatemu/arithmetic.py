@@ -19,7 +19,7 @@ from floatemu.formats import get_format
 from floatemu.operands import Exact, as_array, exact_number, is_number, random_integers
 from floatemu.projecting import BLOCK, NO_FLAGS, NO_RANDOM, Request, nan_message, number_of_code, project_number
 from floatemu.projection import Rounding, Saturation
-from floatemu.results import check_out, result_dtype
+from floatemu.results import check_out, own_dtypes, result_dtype
 from floatemu.target import carried_by, carrier_target, layout, scaled_target
 
 NEAREST = Rounding.NEAREST_TIES_TO_EVEN
@@ -63,9 +63,7 @@ def _operate(
         raise UnsupportedError(f"the shapes do not broadcast: {shapes}; insert axes of length 1 or reshape") from None
     if chosen.out is not None:
         check_out(chosen.out, shape)
-    # A Python number adapts to the arrays beside it, as numpy's do.
-    own = [a.dtype for a, x in zip(arrays, operands, strict=True) if hasattr(x, "dtype") or np.ndim(x)]
-    kind = result_dtype(own or [np.dtype(object)], fmt, chosen.dtype, chosen.out)
+    kind = result_dtype(own_dtypes(operands, arrays), fmt, chosen.dtype, chosen.out)
     if any(a.dtype == object for a in arrays):
         values, flags = _by_numbers(op, arrays, shape, request, minus)
     else:

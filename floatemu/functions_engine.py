@@ -23,7 +23,7 @@ from floatemu.formats import get_format
 from floatemu.functions_exact import function, quarter_turn
 from floatemu.operands import Exact, dtype_format, exact_number, random_integers
 from floatemu.projecting import Request, nan_message, number_of_code, project_array, project_number
-from floatemu.results import check_out, result_dtype
+from floatemu.results import check_out, own_dtypes, result_dtype
 
 EDGE = 940
 """A format all of whose values and rounding boundaries lie within 2^-EDGE .. 2^EDGE is narrow."""
@@ -67,9 +67,9 @@ def apply(name: str, operands: tuple[Any, ...], fmt: Format | str, rounding: Any
     except ValueError:
         shapes = ", ".join(f"{'xy'[i]} {a.shape}" for i, a in enumerate(arrays))
         raise UnsupportedError(f"the shapes do not broadcast: {shapes}; insert axes of length 1 or reshape") from None
-    kind = result_dtype([a.dtype for a in arrays], fmt, chosen.dtype, chosen.out)
     if chosen.out is not None:
         check_out(chosen.out, shape)
+    kind = result_dtype(own_dtypes(operands, arrays), fmt, chosen.dtype, chosen.out)
     values = np.empty(shape, kind)
     flags = np.zeros(shape, np.uint8) if chosen.flags else None
     # Python numbers that binary64 holds are such numbers; the others stay as they are.

@@ -52,6 +52,12 @@ def result_dtype(sources: Sequence[np.dtype[Any]], fmt: Format, dtype: Any, out:
     return common if can_store(common, fmt) else least
 
 
+def own_dtypes(operands: Sequence[Any], arrays: Sequence[np.ndarray[Any, Any]]) -> list[np.dtype[Any]]:
+    """The dtypes that decide a result's: a Python number adapts to the arrays beside it, as numpy's do."""
+    own = [a.dtype for a, x in zip(arrays, operands, strict=True) if hasattr(x, "dtype") or np.ndim(x)]
+    return own or [np.dtype(object)]
+
+
 def as_dtype(dtype: Any) -> np.dtype[Any]:
     """Return ``np.dtype(dtype)``; UnsupportedError if it is none."""
     try:

@@ -52,7 +52,7 @@ def test_functions_of_one_operand() -> None:
     assert_bits(np.reciprocal(x).values, fe.div(1.0, x.values, "bfloat16", dtype=np.float32))
     for ours, theirs in ((fe.exp, np.exp), (fe.tanh, np.tanh), (fe.log1p, np.log1p), (fe.atan, np.arctan)):
         assert_bits(theirs(abs(x)).values, ours(np.abs(x.values), "bfloat16"))
-    assert_bits((abs(x) ** 1.5).values, fe.pow(np.abs(x.values), 1.5, "bfloat16", dtype=np.float32))
+    assert_bits((abs(x) ** 1.5).values, fe.pow(np.abs(x.values), 1.5, "bfloat16"))
     zero = fe.asarray([0.0], "e4m3fnuz")
     assert not np.signbit((-zero).values[0])  # trap 14: there is no -0 to flip to
     with pytest.raises(fe.UnsupportedError, match=r"np\.cbrt is not defined for EmulatedArray; defined: absolute"):
@@ -139,7 +139,7 @@ def test_what_has_no_format_is_refused() -> None:
     with pytest.raises(fe.UnsupportedError, match=r"float64 has no format; wrap it with fe\.asarray\(x, 'e4m3fn'\)"):
         x + np.ones(2)
     with pytest.raises(
-        fe.UnsupportedError, match="different formats: e4m3fn .* and binary16 .*name the result's format"
+        fe.UnsupportedError, match=r"different formats: e4m3fn .* and binary16 .*name the result's format"
     ):
         x + fe.asarray([1.0, 2.0], "binary16")
     with pytest.raises(fe.UnsupportedError, match="different settings"):
@@ -148,7 +148,7 @@ def test_what_has_no_format_is_refused() -> None:
         x + True
     with pytest.raises(fe.ProjectionError, match="needs seed="):
         fe.asarray([1.0], "e4m3fn", "stochastic_a")
-    with pytest.raises(fe.UnsupportedError, match="add.reduce"):
+    with pytest.raises(fe.UnsupportedError, match=r"add\.reduce"):
         np.add.reduce(x)
 
 

@@ -12,9 +12,9 @@ from oracles import assert_bits
 
 import floatemu as fe
 from floatemu import reference
+from floatemu.normalisation import logsumexp, softmax
 from floatemu.projection import Projection
 from floatemu.reference import Datum
-from floatemu.softmax import logsumexp, softmax
 
 
 def rounded(value: Any, fmt: fe.Format, by: Projection, stream: int, position: int) -> Datum:

@@ -96,7 +96,7 @@ def softmax(
 
     Examples
     --------
-    >>> from floatemu.softmax import softmax
+    >>> from floatemu.normalisation import softmax
     >>> softmax([0.0, 1.0, 2.0], "bfloat16").tolist()
     [0.09033203125, 0.2451171875, 0.66796875]
     """
@@ -146,7 +146,7 @@ def logsumexp(
 
     Examples
     --------
-    >>> from floatemu.softmax import logsumexp
+    >>> from floatemu.normalisation import logsumexp
     >>> float(logsumexp([0.0, 1.0, 2.0], "bfloat16"))
     2.40625
     """
