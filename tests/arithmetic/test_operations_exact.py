@@ -256,9 +256,18 @@ def test_sub_of_zeros(zero: Any) -> None:
     assert not np.signbit(fe.sub(-0.0, Decimal("-0"), "binary32"))
 
 
-@pytest.mark.parametrize(
-    "junk", [None, [None], {}, object(), "one", [True, 2.5], np.ma.array([1.0], mask=[1])], ids=repr
-)
+JUNK = {
+    "None": None,
+    "list": [None],
+    "dict": {},
+    "object": object(),
+    "text": "one",
+    "boolean": [True, 2.5],
+    "masked": np.ma.array([1.0], mask=[1]),
+}
+
+
+@pytest.mark.parametrize("junk", JUNK.values(), ids=JUNK)
 def test_what_is_no_number_is_refused(junk: Any) -> None:
     for function in (fe.add, fe.sub):
         with pytest.raises(fe.UnsupportedError):
