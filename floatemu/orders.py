@@ -50,6 +50,14 @@ class Order:
     -----
     An accumulator starts with its first term rounded to the accumulator's format; every further operation is
     the exact result of its operands, rounded once to that format.
+
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> fe.Order.parse("blocked(32)")
+    Order(kind='blocked', block=32, lanes=0)
+    >>> float(fe.sum([1.0] * 5000, "binary16", order=fe.Order("blocked", 64)))
+    5000.0
     """
 
     kind: str
