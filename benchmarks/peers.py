@@ -31,7 +31,7 @@ def operands(dtype: str, count: int = COUNT) -> np.ndarray:
     return (np.random.Generator(np.random.PCG64(0)).standard_normal(count) * 8).astype(dtype)
 
 
-OTHER_FORMATS = ("e5m2", "bfloat16", "binary16", "e2m1fn")
+OTHER_FORMATS = ("e5m2", "bfloat16", "binary16", "e2m1fn", "e8m0fnu")
 THEIRS = (
     "ml_dtypes astype(float8_e4m3fn)",
     "torch to(float8_e4m3fn)",

@@ -73,14 +73,14 @@ def settle(w: Any, h: Any, l: Any, d: Any, low: Any, narrow: Any) -> Any:  # noq
     """
     bits = w(bits_of(h))
     if d == 0:
-        return (bits if l == 0 else to_odd(w, h, l)), True
+        return (bits if l == 0 else to_odd(w, h, bits, l)), True
     if d < 0:
         return bits, narrow
     size = -l if l < 0 else l
     if not (d <= WIDEST * abs(h)):
         return bits, False
     if size > d:
-        return to_odd(w, h, l), True
+        return to_odd(w, h, bits, l), True
     return w(bits | w(1)), w(bits & low) != w(0)
 
 

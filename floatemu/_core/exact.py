@@ -43,19 +43,18 @@ def fma64(a: Any, b: Any, c: Any) -> Any:
     return float(exact) if exact else a * b + c
 
 
-def to_odd(w: Any, s: Any, error: Any) -> Any:
-    """Bits of ``s + error`` rounded to odd, where s is that sum rounded to nearest.
+def to_odd(w: Any, s: Any, bits: Any, error: Any) -> Any:
+    """Bits of ``s + error`` rounded to odd, where s, with these bits, is that sum rounded to nearest.
 
     If s has an odd last bit it is the odd one of the two numbers around the sum; else the other one is,
-    a step of one in the bits, outward if the error has the sign of s. Not for s = 0 (then error = 0)
-    nor an s that is not finite.
+    a step of one in the bits, outward if the error has the sign of s. For s = 0 the error is 0. An s that is
+    not finite stays; its error, a NaN, is none.
     """
-    bits = w(bits_of(s))
-    even = (bits & w(1)) == w(0)
+    even = w(bits & w(1)) == w(0)
     outward = (error > 0) == (s > 0)
-    step = w(((error > 0) | (error < 0)) & even)  # a NaN is no error: the caller takes s there
+    step = w(((error > 0) | (error < 0)) & even)
     up = w(step * w(outward))
-    return w(w(bits + up) - w(step - up))
+    return pick(w, s - s == 0, w(w(bits + up) - w(step - up)), bits)
 
 
 def odd_sum(w: Any, a: Any, b: Any) -> Any:
@@ -63,14 +62,14 @@ def odd_sum(w: Any, a: Any, b: Any) -> Any:
     s = a + b
     part = s - a
     error = (a - (s - part)) + (b - part)
-    return pick(w, s - s == 0, to_odd(w, s, error), w(bits_of(s)))
+    return to_odd(w, s, w(bits_of(s)), error)
 
 
 def odd_product(w: Any, a: Any, b: Any) -> Any:
     """Bits of a * b rounded to odd; both zero, not finite, or within 2^-480 .. 2^480."""
     s = a * b
     error = fma64(a, b, -s)
-    return pick(w, s - s == 0, to_odd(w, s, error), w(bits_of(s)))
+    return to_odd(w, s, w(bits_of(s)), error)
 
 
 def odd_quotient(w: Any, a: Any, b: Any) -> Any:
@@ -78,13 +77,14 @@ def odd_quotient(w: Any, a: Any, b: Any) -> Any:
     s = a / b
     rest = fma64(-s, b, a)
     error = rest if b > 0 else -rest
-    return pick(w, (s - s == 0) & (b - b == 0), to_odd(w, s, error), w(bits_of(s)))
+    bits = w(bits_of(s))
+    return pick(w, b - b == 0, to_odd(w, s, bits, error), bits)
 
 
 def odd_root(w: Any, a: Any, root: Any) -> Any:
     """Bits of the square root of a rounded to odd, ``root`` being it rounded to nearest."""
     error = fma64(-root, root, a)
-    return pick(w, root - root == 0, to_odd(w, root, error), w(bits_of(root)))
+    return to_odd(w, root, w(bits_of(root)), error)
 
 
 def odd_fma(w: Any, a: Any, b: Any, c: Any) -> Any:

@@ -27,7 +27,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from floatemu._core import kernels
-from floatemu._core.exact import MUL, bits_of
+from floatemu._core.exact import MUL, bits_of, to_odd
 from floatemu._core.random import word_at
 from floatemu._core.reductions import Place, operate
 from floatemu._core.rounding import SA, TN, Target, pick, project_carrier
@@ -36,16 +36,6 @@ TILE, TILE_BYTES = 512, 2**16
 """Columns handled together, and bytes of a block of b with as many columns.
 
 Long rows, since each step loads the target's constants anew (measured: a third faster than with 128)."""
-
-
-def to_odd_in(w: Any, s: Any, bits: Any, error: Any) -> Any:
-    """Bits of ``s + error`` rounded to odd in either carrier (``exact.to_odd``); those of s if it is not finite."""
-    even = w(bits & w(1)) == w(0)
-    outward = (error > 0) == (s > 0)
-    step = w(((error > 0) | (error < 0)) & even)
-    up = w(step * w(outward))
-    moved = w(w(bits + up) - w(step - up))
-    return pick(w, s - s == 0, moved, bits)
 
 
 def sum_text(carrier: str) -> Callable[..., Any]:
@@ -62,7 +52,7 @@ def sum_text(carrier: str) -> Callable[..., Any]:
         if odd:
             part = s - a
             error = (a - (s - part)) + (b - part)
-            bits = to_odd_in(w, s, bits, error)
+            bits = to_odd(w, s, bits, error)
         if down:
             negative = w(w(number(a).view(w) | number(b).view(w)) & top)
             bits = pick(w, w(bits << w(1)) == w(0), negative, bits)
@@ -81,7 +71,6 @@ def simplified(w: Any, top: Any, target: Any, emin: Any) -> Any:
     )  # fmt: skip
 
 
-kernels.register((to_odd_in,))
 kernels.register((simplified,))
 
 

@@ -147,16 +147,17 @@ def test_float64_arithmetic_is_ieee(name: str, expected: Callable[..., Any]) -> 
 
 def test_condition_numbers_follow_their_formulas() -> None:
     x = np.array([0.5, -1.5])
-    tanh = np.tanh(x)
     cases = {
         "exp": np.abs(x),
         "tanh": np.abs(2 * x / np.sinh(2 * x)),  # x f'/f
     }
+    # Eight roundings at most lead to either side, two of them of functions good to 2 ulp; tanh's 1 - y^2
+    # magnifies what y has by 2 y^2 / (1 - y^2), below 10 for these x.
+    bound = (8 + 2 * 2 + 10 * 2) * 2.0**-52
     for name, kappa in cases.items():
         y = get_op(name).forward(Float64(), [x], {})
         found = get_op(name).sensitivity([x], y, {}) / np.abs(y)  # type: ignore[misc]
-        assert np.allclose(found, kappa, rtol=1e-12, atol=0)
-    assert tanh.size == 2
+        assert (np.abs(found / kappa - 1) <= bound).all()
     a, b = np.array([1.0]), np.array([-0.9375])
     added = get_op("add").forward(Float64(), [a, b], {})
     assert (get_op("add").sensitivity([a, b], added, {}) / added).tolist() == [31.0]  # type: ignore[misc]
