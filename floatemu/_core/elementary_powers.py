@@ -170,7 +170,7 @@ def hypot(x: Any, y: Any) -> Any:
         return a, 1.0, 0.0
     s = 1.0
     if (a > 2.0**400) | (a < 2.0**-300):
-        s = power_of_two(-exponent(a))
+        s = power_of_two(1 - exponent(a))  # a normal number for every a
         a, b = a * s, b * s
     p, e = product2(a, a)
     q, f = product2(b, b)
@@ -179,7 +179,7 @@ def hypot(x: Any, y: Any) -> Any:
     if (v == 0) & (u == -g):
         root = math.sqrt(h)
         r, rest = product2(root, root)
-        if (r == h) & (rest == 0):
+        if (r == h) & (rest == 0) & (root / s < INFINITY):  # else open: an exact value beyond binary64
             return root / s, 0.0, 0.0
     h, low = quick2(h, g + (u + v))
     h, low = root_of_pair(h, low)
