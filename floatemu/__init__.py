@@ -38,6 +38,7 @@ from floatemu.rounding import round_with_flags as round_with_flags
 from floatemu.rounding import rounder as rounder
 
 if TYPE_CHECKING:
+    from floatemu import matrix as matrix
     from floatemu.arithmetic import add as add
     from floatemu.arithmetic import div as div
     from floatemu.arithmetic import fma as fma
@@ -100,6 +101,7 @@ _LATER = {
     "reductions": "dot mean norm sum",
 }
 _WHERE = {name: module for module, names in _LATER.items() for name in names.split()}
+_PACKAGES = ("matrix",)
 
 __version__ = "0.1.0"
 
@@ -148,6 +150,7 @@ __all__ = [
     "log10",
     "logsumexp",
     "matmul",
+    "matrix",
     "maximum",
     "maximumNumber",
     "mean",
@@ -178,6 +181,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"floatemu.{name}")
     if name not in _WHERE:
         raise AttributeError(f"module 'floatemu' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"floatemu.{_WHERE[name]}"), name)
@@ -186,4 +191,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_WHERE})
+    return sorted({*globals(), *_WHERE, *_PACKAGES})
