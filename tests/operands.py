@@ -84,9 +84,14 @@ def real(word: Word, fmt: fe.Format) -> float:
         return math.inf if x > 0 else -math.inf
 
 
+def finite(x: Any) -> bool:
+    """Whether x is finite; math.isfinite would refuse Fractions beyond binary64."""
+    return isinstance(x, (int, Fraction)) or math.isfinite(x)
+
+
 def solved(name: str, x: Sequence[Any], target: Any) -> list[Any]:
     """The operands, the last so changed that the exact result is ``target``; as they are if there is no such."""
-    if not all(math.isfinite(v) for v in (*x, target)):
+    if not all(map(finite, (*x, target))):
         return list(x)
     goal, *exact = (Fraction(v) for v in (target, *x))
     if name == "sqrt":
@@ -112,7 +117,7 @@ def related(name: str, x: Sequence[Any], target: Any, relation: int, fmt: fe.For
     """Operands that are independent, that nearly cancel, or that are solved for, exactly or as binary64 has them."""
     if relation < 3:
         return list(x)
-    if relation == 3 and len(x) > 1 and math.isfinite(x[0]):
+    if relation == 3 and len(x) > 1 and finite(x[0]):
         away = Fraction(x[0]) * (1 + Fraction(fmt.p % 3, 2**52))
         return [x[0], rounded(-away) if name in ("add", "fma") else rounded(away), *x[2:]]
     found = solved(name, x, target)

@@ -10,8 +10,8 @@ from summation import negated, product_of, root_of, sum_of
 from floatemu.projection import Rounding
 from floatemu.reference import DIVIDE_BY_ZERO, INVALID, NAN, NAN_BORN, Datum, infinity
 
-ARITY = {name: 2 for name in ("add", "sub", "mul", "div", "remainder")}
-ARITY |= {name: 2 for name in ("minimum", "maximum", "minimumNumber", "maximumNumber")}
+ARITY = dict.fromkeys(("add", "sub", "mul", "div", "remainder"), 2)
+ARITY |= dict.fromkeys(("minimum", "maximum", "minimumNumber", "maximumNumber"), 2)
 ARITY |= {"sqrt": 1, "fma": 3}
 
 
