@@ -121,7 +121,8 @@ def _by_blocks(
         operands.append(random)
         dtypes.append(np.dtype(np.uint32))
         modes.append(["readonly", "aligned", "contig"])
-    loop = core.operation_loop(min(op, exact.CHOICE), projection.rounding is NEAREST, flagged)
+    known = op if projection.rounding is NEAREST and op < exact.CHOICE else None
+    loop = core.operation_loop(known, flagged)
     carried = carried_by(fmt, "float64")
     scaled = scaled_target(fmt, projection, request.nan)
     target = carrier_target(fmt, projection, request.nan, "float64", False) if carried else scaled

@@ -33,6 +33,7 @@ def encode(
     stream: int = 0,
     nan: str | None = None,
     out: Any = None,
+    flags: bool = False,
 ) -> Any:
     """Return the codes of the values that :func:`~floatemu.round` would give.
 
@@ -42,11 +43,14 @@ def encode(
         As for :func:`~floatemu.round`. A NaN gives the format's canonical NaN, ``fmt.nan_code``.
     out : numpy.ndarray of unsigned integers, optional
         Where the codes go.
+    flags : bool
+        Whether to return (codes, flags) instead of codes.
 
     Returns
     -------
     numpy.ndarray or scalar
-        Smallest unsigned dtype of at least k bits; codes right-aligned.
+        Smallest unsigned dtype of at least k bits; codes right-aligned. With ``flags=True`` also a uint8 array of
+        :class:`~floatemu.Flag` bits.
 
     Raises
     ------
@@ -58,12 +62,16 @@ def encode(
     >>> import floatemu as fe
     >>> fe.encode([1.0, -0.0, 448.0, float("nan")], "e4m3fn").tolist()
     [56, 128, 126, 127]
+    >>> codes, flags = fe.encode([1.0, 1.1], "e4m3fn", flags=True)
+    >>> [fe.Flag(int(f)).name for f in flags]
+    [None, 'INEXACT']
     """
     fmt = get_format(fmt)
     request = Request.make(fmt, rounding, saturation, random_bits, random, seed, stream, nan)
     kind = code_dtype(fmt)
     if is_number(x) and out is None:
-        return kind.type(project_number(x, request)[0])
+        code, flag = project_number(x, request)
+        return (kind.type(code), np.uint8(flag)) if flags else kind.type(code)
     array = np.asarray(x, object) if is_number(x) else as_array(x)
     if out is None:
         result = np.empty(array.shape, kind)
@@ -74,8 +82,11 @@ def encode(
         if out.shape != array.shape or not out.flags.writeable:
             raise UnsupportedError(f"out has shape {out.shape} (writable: {out.flags.writeable}), x has {array.shape}")
         result = out
-    project_array(array, request, result, coded=True)
-    return result[()] if out is None and not isinstance(x, np.ndarray) and array.ndim == 0 else result
+    marks = np.empty(array.shape, np.uint8) if flags else None
+    project_array(array, request, result, coded=True, flags=marks)
+    if out is None and not isinstance(x, np.ndarray) and array.ndim == 0:
+        return (result[()], marks[()]) if marks is not None else result[()]
+    return (result, marks) if marks is not None else result
 
 
 def decode(codes: Any, fmt: Format | str, dtype: Any = np.float64) -> Any:

@@ -66,8 +66,9 @@ def matmul(
     dtype, out
         As for :func:`~floatemu.round`.
     **options
-        ``saturation``, ``random_bits``, ``seed``, ``stream``, ``nan`` as for :func:`~floatemu.round`. Operation
-        m of the element at C-order position i of a result of ``size`` elements uses the random bits of index
+        ``saturation``, ``random_bits``, ``seed``, ``stream``, ``nan`` as for :func:`~floatemu.round`;
+        ``flags=True`` returns (values, flags) as for :func:`~floatemu.reductions.sum`. Operation m of the
+        element at C-order position i of a result of ``size`` elements uses the random bits of index
         ``m * size + i``; the product of term k is operation k, the additions follow in order (from 0 if
         fused), then comes the rounding to ``fmt``.
 
@@ -75,7 +76,7 @@ def matmul(
     -------
     numpy.ndarray or scalar
         dtype: the operands' own if they share one that holds ``fmt``, else the smallest of float32 and
-        float64 that does.
+        float64 that does. With ``flags=True`` also a uint8 array of :class:`~floatemu.Flag` bits.
 
     Raises
     ------
@@ -92,8 +93,8 @@ def matmul(
     """
     plan = Plan.make(fmt, product, accumulate, order, fused, rounding, options)
     left, right = operand(a, "a"), operand(b, "b")
-    values = _product(plan, left, right, _thread_count(threads))
-    return deliver(values, (a, b), plan, dtype, out)
+    values, marks = _product(plan, left, right, _thread_count(threads))
+    return deliver(values, marks, (a, b), plan, dtype, out)
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Carried:
     """A product that the vectorised loop can make, since binary32 or binary64 carries all that comes before a rounding.
 
     ``shift`` scales all values, half of it in each operand; ``bottom`` says that the accumulator's least normal has
-    so become the carrier's.
+    so become the carrier's; ``smooth`` that no sum is inexact and tiny, and none invalid.
     """
 
     plan: Plan
@@ -110,6 +111,7 @@ class Carried:
     rounded: bool
     odd: bool
     bottom: bool
+    smooth: bool
 
     @staticmethod
     def make(plan: Plan, a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> Carried | None:
@@ -161,10 +163,13 @@ class Carried:
         # 4. How sums are rounded in the carrier.
         own = outer.p if rounded else most
         bits = plan.request.bits
-        if mode is NEAREST and (fmt.p == binary.p or (own <= fmt.p and 2 * fmt.p + 2 <= binary.p)):
-            return Carried(plan, carrier, shift, rounded, False, bottom)
+        whole = outer.qmin >= fmt.qmin if rounded else low >= fmt.qmin  # below 2^emin such sums are exact
+        finite = not rounded or high <= outer.emax - 1 or not outer.infinities
+        smooth = bottom and whole and finite and not x.special + y.special
+        if mode is NEAREST and not plan.flagged and (fmt.p == binary.p or (own <= fmt.p and 2 * fmt.p + 2 <= binary.p)):
+            return Carried(plan, carrier, shift, rounded, False, bottom, smooth)
         if fmt.p + bits + 2 <= binary.p:
-            return Carried(plan, carrier, shift, rounded, True, bottom)
+            return Carried(plan, carrier, shift, rounded, True, bottom, smooth)
         return None
 
     def scaled(self, a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> tuple[Any, Any]:
@@ -175,13 +180,12 @@ class Carried:
             for x, moved in ((a, first), (b, self.shift - first))
         )
 
-    def run(self, a: Any, b: Any, out: np.ndarray[Any, Any], bad: np.ndarray[Any, Any], first: int, size: int) -> None:
-        """Some rows of one product: ``out`` gets its values, in ``plan.result``."""
+    def run(
+        self, a: Any, b: Any, out: np.ndarray[Any, Any], marks: np.ndarray[Any, Any], first: int, size: int
+    ) -> None:
+        """Some rows of one product: ``out`` gets its values, in ``plan.result``, and ``marks`` their marks."""
         plan, request = self.plan, self.plan.request
         projection = request.projection
-        alike = self.bottom and plan.product == plan.accumulate
-        rounded = ("alike" if alike else "apart") if self.rounded else ""
-        loop = core_gemm.product_loop(self.carrier, int(projection.rounding), rounded, self.odd, self.bottom)
         outer, inner = (
             carrier_target(shifted(f, self.shift), projection, request.nan, self.carrier, False)
             if f is plan.accumulate or self.rounded
@@ -191,18 +195,27 @@ class Carried:
         c = np.empty(out.shape, self.carrier)
         word = type(inner.drop)  # type: ignore[union-attr]
         adds = 0 if plan.fused else a.shape[1]
-        loop(
-            plain(a), plain(b), c, inner if outer is None else outer, inner, word(request.bits),
-            np.uint64(request.state), size, first, adds,
-        )  # fmt: skip
+        state = np.uint64(request.state)
+        settings = (inner if outer is None else outer, inner, word(request.bits), state, size, first, adds)
+        if plan.flagged:
+            seen = np.zeros(out.shape, word)
+            core_gemm.flagged_loop(self.carrier, int(projection.rounding), self.rounded)(
+                plain(a), plain(b), c, seen, *settings, self.smooth
+            )
+            marks[...] = seen
+        else:
+            alike = self.bottom and plan.product == plan.accumulate
+            rounded = ("alike" if alike else "apart") if self.rounded else ""
+            bottom = self.bottom and rounded != "apart"
+            loop = core_gemm.product_loop(self.carrier, int(projection.rounding), rounded, self.odd, bottom)
+            loop(plain(a), plain(b), c, *settings)
         out[...] = np.ldexp(c.astype(np.float64), -self.shift)
         if plan.result == plan.accumulate:
             return
-        if projection.rounding.stochastic or not plan.result.has_nan:
-            rows, marks = out.reshape(-1), bad.reshape(-1)
+        if projection.rounding.stochastic or plan.flagged or not plan.result.has_nan:
+            rows, those = out.reshape(-1), marks.reshape(-1)
             last = adds + a.shape[1]
-            state = np.uint64(request.state)
-            core_gemm.finish_loop()(plain(rows), plan.step(plan.result), last, state, size, first, rows, marks)
+            core_gemm.finish_loop()(plain(rows), plan.step(plan.result), last, state, size, first, rows, those)
         else:
             project_array(out, request, out, coded=False)
 
@@ -258,8 +271,8 @@ def _fit(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> tuple[int, ...]:
         ) from None
 
 
-def _product(plan: Plan, a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], threads: int) -> np.ndarray[Any, Any]:
-    """The product of binary64 operands, in binary64, with the shape that ``numpy.matmul`` gives it."""
+def _product(plan: Plan, a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], threads: int) -> tuple[Any, Any]:
+    """The product of binary64 operands, in binary64, and its marks, with the shape that ``numpy.matmul`` gives it."""
     for name, array in (("a", a), ("b", b)):
         if array.ndim == 0:
             raise UnsupportedError(f"{name} is a single number; matmul takes vectors and matrices, use mul")
@@ -268,14 +281,14 @@ def _product(plan: Plan, a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], threa
     batch = _fit(left, right)
     m, n = left.shape[-2], right.shape[-1]
     values = np.empty((*batch, m, n), np.float64)
-    bad = np.zeros(values.shape, np.bool_)
+    marks = np.zeros(values.shape, np.uint16)
     fast = Carried.make(plan, left, right)
     if fast is not None:
         left, right = fast.scaled(left, right)
     left = np.broadcast_to(left, (*batch, *left.shape[-2:]))
     right = np.broadcast_to(right, (*batch, *right.shape[-2:]))
     tasks = [
-        (plan, fast, left[index], right[index], part, values[index], bad[index], position * m * n, values.size)
+        (plan, fast, left[index], right[index], part, values[index], marks[index], position * m * n, values.size)
         for position, index in enumerate(np.ndindex(*batch))
         for part in _parts(m, threads)
     ]
@@ -292,8 +305,9 @@ def _product(plan: Plan, a: np.ndarray[Any, Any], b: np.ndarray[Any, Any], threa
         shape = (*shape[:-2], shape[-1])
     if b.ndim == 1:
         shape = shape[:-1]
-    refuse_nan(plan, bad.reshape(shape))
-    return values.reshape(shape)
+    marks = marks.reshape(shape)
+    refuse_nan(plan, marks)
+    return values.reshape(shape), marks
 
 
 def _parts(rows: int, threads: int) -> Iterator[slice]:
@@ -306,17 +320,17 @@ def _parts(rows: int, threads: int) -> Iterator[slice]:
 
 def _block(
     plan: Plan, fast: Carried | None, a: Any, b: Any, part: slice, out: np.ndarray[Any, Any],
-    bad: np.ndarray[Any, Any], first: int, size: int,
+    marks: np.ndarray[Any, Any], first: int, size: int,
 ) -> None:  # fmt: skip
     """Some rows of one matrix product; ``first`` is the position of the product's element (0, 0)."""
     columns = out.shape[-1]
     kind = core.FUSED if plan.fused else core.PRODUCTS
     rows = out[part].reshape(-1)
-    marks = bad[part].reshape(-1)
+    those = marks[part].reshape(-1)
     if fast is not None:
-        fast.run(a[part], b, out[part], bad[part], first + part.start * columns, size)
+        fast.run(a[part], b, out[part], marks[part], first + part.start * columns, size)
         return
-    execute(plan, kind, a[part], b.T, columns, ops.MUL, 1.0, size, first + part.start * columns, rows, marks)
+    execute(plan, kind, a[part], b.T, columns, ops.MUL, 1.0, size, first + part.start * columns, rows, those)
 
 
 def conv2d(
@@ -347,12 +361,12 @@ def conv2d(
     stride, padding : int or (int, int)
         Step between results and zeros added on each side, vertical first.
     **options
-        All others of :func:`matmul`: ``product``, ``accumulate``, ``order``, ``fused``, ``threads`` ...
+        All others of :func:`matmul`: ``product``, ``accumulate``, ``order``, ``fused``, ``threads``, ``flags`` ...
 
     Returns
     -------
     numpy.ndarray
-        (images, filters, rows, columns).
+        (images, filters, rows, columns). With ``flags=True`` also its flags.
 
     Raises
     ------
@@ -385,12 +399,15 @@ def conv2d(
     right = patches.transpose(0, 1, 4, 5, 2, 3).reshape(count, terms, rows * columns)
     shape = (count, filters.shape[0], rows, columns)
     kind = result_dtype([np.asarray(v).dtype for v in (x, weight)], get_format(fmt), dtype, out)
-    values = matmul(filters.reshape(-1, terms), right, fmt, rounding, dtype=kind, **options).reshape(shape)
-    if out is None:
-        return values
-    check_out(out, shape)
-    out[...] = values
-    return out
+    flagged = bool(options.get("flags", False))
+    found = matmul(filters.reshape(-1, terms), right, fmt, rounding, dtype=kind, **options)
+    values, flags = found if flagged else (found, None)
+    values = values.reshape(shape)
+    if out is not None:
+        check_out(out, shape)
+        out[...] = values
+        values = out
+    return (values, flags.reshape(shape)) if flags is not None else values
 
 
 def _pair(value: Any, what: str, least: int) -> tuple[int, int]:

@@ -19,16 +19,25 @@ STEPS = 5
 
 
 class _Steps:
-    """One call's settings, handed to each step in turn with random bits of its own."""
+    """One call's settings, handed to each step in turn with random bits of its own; gathers flags if wanted."""
 
     def __init__(self, plan: Plan, options: dict[str, Any]) -> None:
         self.options = dict(options)
         self.stream = operator.index(self.options.pop("stream", 0))
         self.rounding = plan.request.projection.rounding
+        self.marks: Any = np.uint8(0)
 
-    def __call__(self, function: Any, *operands: Any, fmt: Format, step: int, **more: Any) -> Any:
+    def __call__(
+        self, function: Any, *operands: Any, fmt: Format, step: int, over: tuple[int, ...] | None = None, **more: Any
+    ) -> Any:
+        """One step; ``over``: the axes over which its results, and so its flags, go into the results of later ones."""
         stream = STEPS * self.stream + step
-        return function(*operands, fmt, self.rounding, stream=stream, dtype=np.float64, **more, **self.options)
+        found = function(*operands, fmt, self.rounding, stream=stream, dtype=np.float64, **more, **self.options)
+        if not self.options.get("flags", False):
+            return found
+        values, flags = found
+        self.marks = self.marks | (flags if over is None else np.bitwise_or.reduce(flags, over, keepdims=True))
+        return values
 
 
 def _exponentials(
@@ -41,8 +50,8 @@ def _exponentials(
     # An infinite maximum would make NaN of what has a limit: exp(-inf) = 0 and log(inf) = inf serve as they are.
     largest = np.where(np.isinf(largest), 0.0, largest)
     inner = plan.accumulate
-    shifted = step(arithmetic.sub, values, largest, fmt=inner, step=0)
-    powers = step(functions.exp, shifted, fmt=inner, step=1)
+    shifted = step(arithmetic.sub, values, largest, fmt=inner, step=0, over=axes)
+    powers = step(functions.exp, shifted, fmt=inner, step=1, over=axes)
     total = step(rounded_sum, powers, fmt=inner, step=2, axis=axes, keepdims=True, order=plan.order)
     return step, axes, largest, powers, total
 
@@ -81,8 +90,10 @@ def softmax(
     dtype, out
         As for :func:`~floatemu.round`.
     **options
-        ``saturation``, ``random_bits``, ``seed``, ``stream``, ``nan`` as for :func:`~floatemu.round`. Difference,
-        exponential, sum and quotient use the random bits of the streams 5 ``stream`` + 0, 1, 2 and 3.
+        ``saturation``, ``random_bits``, ``seed``, ``stream``, ``nan`` as for :func:`~floatemu.round`;
+        ``flags=True`` returns (values, flags), flags being those of every step or-ed, each term's included:
+        all terms go into each result. Difference, exponential, sum and quotient use the random bits of the streams
+        5 ``stream`` + 0, 1, 2 and 3.
 
     Returns
     -------
@@ -103,7 +114,7 @@ def softmax(
     plan = Plan.make(fmt, None, accumulate, order, False, rounding, options)
     step, _, _, powers, total = _exponentials(x, plan, axis, options)
     values = np.asarray(step(arithmetic.div, powers, total, fmt=plan.result, step=3))
-    return deliver(values, (x,), plan, dtype, out)
+    return deliver(values, step.marks, (x,), plan, dtype, out)
 
 
 def logsumexp(
@@ -154,4 +165,7 @@ def logsumexp(
     step, axes, largest, _, total = _exponentials(x, plan, axis, options)
     logarithm = step(functions.log, total, fmt=plan.accumulate, step=3)
     values = np.asarray(step(arithmetic.add, largest, logarithm, fmt=plan.result, step=4))
-    return deliver(values if keepdims else values.squeeze(axes), (x,), plan, dtype, out)
+    marks = np.broadcast_to(step.marks, values.shape)
+    if not keepdims:
+        values, marks = values.squeeze(axes), marks.squeeze(axes)
+    return deliver(values, marks, (x,), plan, dtype, out)

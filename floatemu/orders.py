@@ -126,16 +126,23 @@ class Plan:
     order: Order
     fused: bool
     request: Request
+    flagged: bool = False
 
     @staticmethod
     def make(
         fmt: Any, product: Any, accumulate: Any, order: Any, fused: bool, rounding: Any, options: dict[str, Any]
     ) -> Plan:
         """Check the arguments that all reductions share; ``options`` holds those that ``fe.round`` takes too."""
-        unknown = set(options) - {"saturation", "random_bits", "seed", "stream", "nan"}
+        if options.get("random") is not None:
+            raise UnsupportedError(
+                "random= gives one operation its random bits, and a reduction is many: give seed= (and stream=), from "
+                "which each operation of each element draws its own"
+            )
+        unknown = set(options) - {"saturation", "random_bits", "random", "seed", "stream", "nan", "flags"}
         if unknown:
             raise UnsupportedError(
-                f"unknown option {', '.join(sorted(unknown))}; accepted: saturation, random_bits, seed, stream, nan"
+                f"unknown option {', '.join(sorted(unknown))}; "
+                "accepted: saturation, random_bits, seed, stream, nan, flags"
             )
         result = get_format(fmt)
         inner = result if accumulate is None else get_format(accumulate)
@@ -156,14 +163,14 @@ class Plan:
         outer = inner if product is None else get_format(product)
         for each in (outer, inner, result):
             smallest_float(each)  # refuses what binary64 does not hold
-        return Plan(outer, inner, result, parsed, fused, request)
+        return Plan(outer, inner, result, parsed, fused, request, bool(options.get("flags", False)))
 
     def step(self, fmt: Format) -> core.Step:
-        """How the core rounds to ``fmt``."""
+        """How the core rounds to ``fmt``, and whether it writes flags."""
         projection, nan = self.request.projection, self.request.nan
         carried = carried_by(fmt, "float64")
         scaled = scaled_target(fmt, projection, nan)
         target = carrier_target(fmt, projection, nan, "float64", False) if carried else scaled
         bits = self.request.bits
         fast = carried and fmt.p + bits + 2 <= 53
-        return core.Step(target, scaled, layout(fmt), fast, int(projection.rounding), np.uint64(bits))
+        return core.Step(target, scaled, layout(fmt), fast, int(projection.rounding), np.uint64(bits), self.flagged)

@@ -22,6 +22,9 @@ from floatemu.target import carried_by, carrier_target, check_nan_policy, intege
 BLOCK = 8192
 """Elements handled at a time where a source has to be converted: 64 KiB of binary64."""
 
+CODED = 1 << 17
+"""Elements whose values are kept until they are encoded: half a MiB or one."""
+
 NEAREST = int(Rounding.NEAREST_TIES_TO_EVEN)
 NO_RANDOM = np.empty(0, np.uint32)
 NO_RANDOM.flags.writeable = False
@@ -177,10 +180,13 @@ def project_array(
         random = random_integers(request.random, x.shape, request.bits)
     carrier = _carrier(x.dtype, request.fmt)
     written = _written(request.fmt, carrier, coded)
-    two_steps = coded and _in_two_steps(request)  # block by block, to need no second array
-    if carrier is not None and not two_steps and _direct(x, out, carrier, written, random):
-        views = (x.reshape(-1), out.reshape(-1), None if flags is None else flags.reshape(-1))
-        _carrier_block(*views, None if random is None else random.reshape(-1), carrier, request, coded, 0)
+    if carrier is not None and _direct(x, out, carrier, written, random):
+        views = [None if a is None else a.reshape(-1) for a in (x, out, flags, random)]
+        two_steps = coded and (flags is not None or _in_two_steps(request))
+        piece = CODED if two_steps else max(x.size, 1)
+        for start in range(0, x.size, piece):
+            parts = [None if a is None else a[start : start + piece] for a in views]
+            _carrier_block(parts[0], parts[1], parts[2], parts[3], carrier, request, coded, start)
         return
     _project_blocks(x, request, out, carrier, coded, written, flags, random)
 
@@ -192,7 +198,9 @@ def _refuse_nan(x: np.ndarray[Any, Any], fmt: Format) -> None:
         found = (i for i, item in enumerate(x.reshape(-1)) if exact_number(item, 1).special == "nan")
         position = next(found, -1)
     elif x.dtype in (np.float32, np.float64) and x.flags.c_contiguous and x.flags.aligned and x.dtype.isnative:
-        position = kernels.nan_finder()(_readonly(x.reshape(-1).view(f"u{x.itemsize}")))
+        with np.errstate(invalid="ignore"):  # a signalling NaN
+            least = np.min(x)  # NaN if an element is: the fastest way to ask
+        position = int(np.argmax(np.isnan(x.reshape(-1)))) if np.isnan(least) else -1
     else:
         position = -1
         for start, block in _blocks(x):
@@ -259,7 +267,7 @@ def _carrier_block(
 ) -> None:
     word = np.uint32 if carrier == "float32" else np.uint64
     mode = int(request.projection.rounding)
-    if coded and _in_two_steps(request):
+    if coded and (flags is not None or _in_two_steps(request)):
         # The values are the format's own: encoding them rounds nothing, in any mode.
         values = np.empty(x.size, carrier)
         _carrier_block(x, values, flags, random, carrier, request, False, first)
@@ -281,8 +289,8 @@ def _carrier_block(
 
 
 def _in_two_steps(request: Request) -> bool:
-    """Whether codes are made from values: wide ones, so that there is no kernel for each of their modes."""
-    return request.fmt.k > 8 and request.projection.rounding is not Rounding.NEAREST_TIES_TO_EVEN
+    """Whether codes are made from values, so that there is no second kernel for each mode."""
+    return request.projection.rounding is not Rounding.NEAREST_TIES_TO_EVEN
 
 
 def _scaled_block(x: Any, out: Any, flags: Any, random: Any, request: Request, coded: bool, first: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from floatemu._core import exact as ops
 from floatemu._core import reductions as core
+from floatemu._core import rounding
 from floatemu._core.exactsum import exact_loop, rounded_loop
 from floatemu.errors import ProjectionError, UnsupportedError
 from floatemu.format import Format
@@ -50,35 +51,35 @@ def operand(x: Any, name: str) -> np.ndarray[Any, Any]:
 
 def execute(
     plan: Plan, kind: int, x: Any, y: Any, columns: int, finish: int, divisor: float, size: int, first: int,
-    out: np.ndarray[Any, Any], bad: np.ndarray[Any, Any],
+    out: np.ndarray[Any, Any], marks: np.ndarray[Any, Any],
 ) -> None:  # fmt: skip
     """Run the core's loop on rows of binary64 numbers; :func:`floatemu._core.reductions.reduction_loop` tells how."""
     if plan.order.number == EXACT and finish == ops.MUL:
         state, step = np.uint64(plan.request.state), plan.step(plan.result)
-        rounded_loop()(plain(x), plain(y), columns, kind, step, state, np.uint64(size), first, out, bad)
+        rounded_loop()(plain(x), plain(y), columns, kind, step, state, np.uint64(size), first, out, marks)
         return
     if plan.order.number == EXACT:
-        _exactly(plan, kind, x, y, columns, finish, int(divisor), first, out, bad)
+        _exactly(plan, kind, x, y, columns, finish, int(divisor), first, out, marks)
         return
     product, step, result = plan.step(plan.product), plan.step(plan.accumulate), plan.step(plan.result)
     order = plan.order
     core.reduction_loop()(
         plain(x), plain(y), columns, kind, order.number, order.block, order.lanes, product, step, result,
-        finish, divisor, np.uint64(plan.request.state), np.uint64(size), first, out, bad,
+        finish, divisor, np.uint64(plan.request.state), np.uint64(size), first, out, marks,
     )  # fmt: skip
 
 
 def _exactly(
     plan: Plan, kind: int, x: Any, y: Any, columns: int, finish: int, count: int, first: int, out: Any,
-    bad: Any,
+    marks: Any,
 ) -> None:  # fmt: skip
     """Exact sums, finished exactly, rounded once; the rounding is the only operation, number 0."""
     request, fmt, n = plan.request, plan.result, out.size
     negative, sticky = np.empty(n, np.bool_), np.empty(n, np.bool_)
     high, low, exponent = np.empty(n, np.uint64), np.empty(n, np.uint64), np.empty(n, np.int64)
-    special = np.empty(n, np.float64)
+    special, given = np.empty(n, np.float64), np.empty(n, np.bool_)
     mode = int(request.projection.rounding)
-    exact_loop()(plain(x), plain(y), columns, kind, mode, negative, high, low, exponent, sticky, special)
+    exact_loop()(plain(x), plain(y), columns, kind, mode, negative, high, low, exponent, sticky, special, given)
     # A NaN that has no place is marked and refused later, with its index.
     lenient = request if fmt.has_nan or request.nan else replace(request, nan="zero")
     need = fmt.p + request.bits + 4
@@ -90,9 +91,12 @@ def _exactly(
             number = _divided(number, count)
         elif finish == ops.SQRT:
             number = _root(number, need)
-        bad[i] = number.special == "nan" and not fmt.has_nan
-        code, _ = project_number(number, lenient, first + i)
+        code, flags = project_number(number, lenient, first + i)
         out[i] = float(number_of_code(code, fmt))
+        if number.special == "nan":
+            flags |= 0 if given[i] else rounding.INVALID | rounding.NAN_BORN
+            flags |= 0 if fmt.has_nan else core.LOST
+        marks[i] = flags if fmt.has_nan else flags & ~rounding.NAN_BORN
 
 
 def _divided(number: Exact, count: int) -> Exact:
@@ -118,23 +122,30 @@ def plain(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return view
 
 
-def refuse_nan(plan: Plan, bad: np.ndarray[Any, Any]) -> None:
+def refuse_nan(plan: Plan, marks: np.ndarray[Any, Any]) -> None:
     """Raise ProjectionError if a NaN came to a format without one and no policy was given."""
-    if plan.request.nan is None and bad.any():
-        index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), bad.shape))
-        lacking = next(f for f in (plan.product, plan.accumulate, plan.result) if not f.has_nan)
-        raise ProjectionError(nan_message(lacking, index))
+    if plan.request.nan is None and not all(f.has_nan for f in (plan.product, plan.accumulate, plan.result)):
+        lost = marks >= core.LOST
+        if lost.any():
+            index = tuple(int(i) for i in np.unravel_index(int(np.argmax(lost)), lost.shape))
+            lacking = next(f for f in (plan.product, plan.accumulate, plan.result) if not f.has_nan)
+            raise ProjectionError(nan_message(lacking, index))
 
 
-def deliver(values: Any, sources: Sequence[Any], plan: Plan, dtype: Any, out: Any) -> Any:
-    """Return binary64 results in the dtype that the contract promises, or in ``out``."""
+def deliver(values: Any, marks: Any, sources: Sequence[Any], plan: Plan, dtype: Any, out: Any) -> Any:
+    """Return binary64 results in the dtype that the contract promises, or in ``out``; with their flags if wanted."""
     kind = result_dtype([np.asarray(s).dtype for s in sources], plan.result, dtype, out)
     if out is not None:
         check_out(out, values.shape)
         out[...] = values
-        return out
-    result = values.astype(kind)
-    return result if values.ndim else result[()]
+        result = out
+    else:
+        result = values.astype(kind)
+        result = result if values.ndim else result[()]
+    if not plan.flagged:
+        return result
+    flags = marks.astype(np.uint8)  # without what the core marks beside the flags
+    return result, (flags if out is not None or values.ndim else flags[()])
 
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
@@ -179,13 +190,13 @@ def _reduce(
     if by == "mean" and count == 0:
         raise UnsupportedError(f"mean of no numbers: x has shape {first.shape}, reduced over axis {axis}")
     values = np.empty(rows.shape[0], np.float64)
-    bad = np.zeros(rows.shape[0], np.bool_)
+    marks = np.zeros(rows.shape[0], np.uint16)
     divisor = float(count) if by == "mean" else 1.0
-    execute(plan, kind, rows, others, 0, finish, divisor, values.size, 0, values, bad)
-    refuse_nan(plan, bad.reshape(shape))
+    execute(plan, kind, rows, others, 0, finish, divisor, values.size, 0, values, marks)
+    refuse_nan(plan, marks.reshape(shape))
     if keepdims:
         shape = tuple(1 if a in axes else n for a, n in enumerate(first.shape))
-    return deliver(values.reshape(shape), sources, plan, dtype, out)
+    return deliver(values.reshape(shape), marks.reshape(shape), sources, plan, dtype, out)
 
 
 # Faces ----------------------------------------------------------------------------------------------------------------
@@ -213,15 +224,18 @@ _SHARED = """    fmt : Format or str
     dtype, out
         As for :func:`~floatemu.round`.
     **options
-        ``saturation``, ``random_bits``, ``seed``, ``stream``, ``nan`` as for :func:`~floatemu.round`. Operation m
-        of the result element at C-order position i, of ``size`` elements, uses the random bits of index
-        ``m * size + i``: products rounded on their own come first, then the additions in order, then the result.
+        ``saturation``, ``random_bits``, ``seed``, ``stream``, ``nan`` as for :func:`~floatemu.round`;
+        ``flags=True`` returns (values, flags) instead of values. Operation m of the result element at C-order
+        position i, of ``size`` elements, uses the random bits of index ``m * size + i``: products rounded on
+        their own come first, then the additions in order, then the result.
 
     Returns
     -------
     numpy.ndarray or scalar
         dtype: the operands' own if they share one that holds ``fmt``, else the smallest of float32 and
-        float64 that does.
+        float64 that does. With ``flags=True`` also a uint8 array of :class:`~floatemu.Flag` bits: those of
+        every operation that went into an element, the start of its accumulator and the rounding to ``fmt``
+        included, or-ed.
 
     Raises
     ------

@@ -13,7 +13,7 @@ import numpy as np
 from floatemu import reference
 from floatemu.format import Format
 from floatemu.projection import Projection, Rounding
-from floatemu.reference import NAN, Datum, exact, infinity
+from floatemu.reference import INVALID, NAN, NAN_BORN, Datum, exact, infinity
 
 
 def product_of(x: Datum, y: Datum) -> Datum:
@@ -61,7 +61,7 @@ def quotient_of(x: Datum, count: int) -> Datum:
 
 @dataclass
 class Machine:
-    """Rounds operation after operation, counting them as the contract's random bits do."""
+    """Rounds operation after operation, counting them as the contract's random bits do, and or-s their flags."""
 
     by: Projection
     seed: int = 0
@@ -70,13 +70,19 @@ class Machine:
     position: int = 0
     nan: Any = None
     m: int = 0
+    flags: int = 0
 
-    def round(self, x: Datum, fmt: Format) -> Datum:
+    def round(self, x: Datum, fmt: Format, operands: Sequence[Datum]) -> Datum:
+        """Round the exact result x of an operation on ``operands``."""
         random = 0
         if self.by.random_bits:
             word = reference.random_word(self.seed, self.stream, self.m * self.size + self.position)
             random = word >> (32 - self.by.random_bits)
         self.m += 1
+        raised = reference.flags(x, fmt, self.by, random, self.nan)
+        if x == NAN and NAN not in operands:
+            raised |= INVALID | NAN_BORN
+        self.flags |= raised if fmt.has_nan else raised & ~NAN_BORN  # what would be born is replaced
         return reference.round(x, fmt, self.by, random, self.nan)
 
     @property
@@ -84,7 +90,7 @@ class Machine:
         return self.by.rounding is Rounding.TOWARD_NEGATIVE
 
     def add(self, x: Datum, y: Datum, fmt: Format) -> Datum:
-        return self.round(sum_of((x, y), self.down), fmt)
+        return self.round(sum_of((x, y), self.down), fmt, (x, y))
 
 
 def negated(x: Datum) -> Datum:
@@ -96,9 +102,9 @@ Terms = Sequence[tuple[Datum, Datum]]
 
 
 def _run(machine: Machine, terms: Terms, fmt: Format) -> Datum:
-    s = machine.round(product_of(*terms[0]), fmt)
+    s = machine.round(product_of(*terms[0]), fmt, terms[0])
     for x, y in terms[1:]:
-        s = machine.round(sum_of((product_of(x, y), s), machine.down), fmt)
+        s = machine.round(sum_of((product_of(x, y), s), machine.down), fmt, (x, y, s))
     return s
 
 
@@ -118,19 +124,19 @@ def _numpy(machine: Machine, terms: Terms, fmt: Format, block: int, lanes: int) 
         return machine.add(left, right, fmt)
     if n < lanes:
         return _run(machine, terms, fmt)
-    partial = [machine.round(product_of(*t), fmt) for t in terms[:lanes]]
+    partial = [machine.round(product_of(*t), fmt, t) for t in terms[:lanes]]
     whole = n // lanes * lanes
     for k in range(lanes, whole):
         s = partial[k % lanes]
-        partial[k % lanes] = machine.round(sum_of((product_of(*terms[k]), s), machine.down), fmt)
+        partial[k % lanes] = machine.round(sum_of((product_of(*terms[k]), s), machine.down), fmt, (*terms[k], s))
     s = _pairs(machine, partial, fmt)
     for x, y in terms[whole:]:
-        s = machine.round(sum_of((product_of(x, y), s), machine.down), fmt)
+        s = machine.round(sum_of((product_of(x, y), s), machine.down), fmt, (x, y, s))
     return s
 
 
 def _kahan(machine: Machine, values: list[Datum], fmt: Format) -> Datum:
-    s, c = machine.round(values[0], fmt), Datum()
+    s, c = machine.round(values[0], fmt, values[:1]), Datum()
     for x in values[1:]:
         y = machine.add(x, negated(c), fmt)
         t = machine.add(s, y, fmt)
@@ -144,7 +150,7 @@ def _size(x: Datum) -> Any:
 
 
 def _neumaier(machine: Machine, values: list[Datum], fmt: Format) -> Datum:
-    s, c = machine.round(values[0], fmt), Datum()
+    s, c = machine.round(values[0], fmt, values[:1]), Datum()
     for x in values[1:]:
         t = machine.add(s, x, fmt)
         first, second = (s, x) if NAN not in (s, x) and _size(s) >= _size(x) else (x, s)
@@ -168,13 +174,14 @@ def reduce(
         total = Datum()
     else:
         if y is not None and not fused:
-            terms = [(machine.round(product_of(*t), product), one) for t in terms]
+            terms = [(machine.round(product_of(*t), product, t), one) for t in terms]
         values = [t[0] for t in terms]
         match kind:
             case "sequential":
                 total = _run(machine, terms, accumulate)
             case "pairwise":
-                total = _pairs(machine, values, accumulate) if len(values) > 1 else machine.round(values[0], accumulate)
+                few = len(values) == 1
+                total = machine.round(values[0], accumulate, values) if few else _pairs(machine, values, accumulate)
             case "blocked":
                 parts = [terms[i : i + numbers[0]] for i in range(0, len(terms), numbers[0])]
                 total = _run(machine, parts[0], accumulate)
@@ -189,7 +196,9 @@ def reduce(
             case _:
                 raise ValueError(kind)
     final = {"sum": total, "mean": quotient_of(total, max(len(xs), 1)), "norm": None}[finish]
-    return machine.round(root_of(total) if final is None else final, result)
+    # An exact sum is one operation on all its terms; any other's last step is one on the sum.
+    operands = [v for t in terms for v in t] if kind == "exact" else [total]
+    return machine.round(root_of(total) if final is None else final, result, operands)
 
 
 def as_float(x: Datum) -> np.float64:

@@ -159,11 +159,11 @@ def wide(w: Any, op: Any, a: Any, b: Any, c: Any, brief: Any) -> Any:
 
 def extra_flags(w: Any, op: Any, a: Any, b: Any, c: Any, value_is_nan: Any) -> Any:
     """INVALID and NAN_BORN where numbers give a NaN, DIVIDE_BY_ZERO where a finite number is divided by zero."""
-    if op == DIV and (b == 0) & (a != 0) & (a - a == 0):
-        return w(DIVIDE_BY_ZERO)
-    if value_is_nan & (a == a) & (b == b) & (c == c):
-        return w(INVALID | NAN_BORN)
-    return w(0)
+    # Sums of products, no branches: one would keep the loop of divisions from being vectorised.
+    flags = w(w(INVALID | NAN_BORN) * w(value_is_nan & (a == a) & (b == b) & (c == c)))
+    if op == DIV:
+        flags = w(flags | w(w(DIVIDE_BY_ZERO) * w((b == 0) & (a != 0) & (a - a == 0))))
+    return flags
 
 
 TEXT = (split, native, is_simple, zero_of_sum, odd_bits, wide, extra_flags)
@@ -201,32 +201,42 @@ kernels.register((slowly,))
 
 
 @cache
-def operation_loop(operation: int, nearest: bool, flagged: bool) -> Callable[..., Any]:
-    """Return the loop of one operation; the mode is fixed if ``nearest`` (ties to even), else run-time data.
+def operation_loop(operation: int | None, flagged: bool) -> Callable[..., Any]:
+    """Return the loop of one operation to nearest even, or (None) of any operation in any mode.
 
-    From ``CHOICE`` on the operation, too, is run-time data: ask for the loop of ``CHOICE``.
+    Vectorised loops need both to be known. Where the mode is run-time data the operation may be too: that
+    costs a sixth at most (measured), and saves a kernel for each.
+
+    Parameters
+    ----------
+    operation : int, optional
+        ADD .. FMA.
+    flagged : bool
+        Whether flags are written.
 
     Returns
     -------
     callable
         ``loop(a, b, c, out, flags, target, scaled, layout, fast, op, mode, random, n, state, first)``: binary64
-        operands (1-D, contiguous, unused ones any length) and result; ``fast`` allows the way through binary64.
+        operands (1-D, contiguous; those that the operation does not use hold any numbers) and result; ``fast``
+        allows the way through binary64.
     """
     w, g = np.uint64, kernels.GENERATOR_WORD
-    uses_b, uses_c, known = operation != SQRT, operation == FMA, operation < CHOICE
-    fixed = NE
+    known = operation is not None
+    fixed, fixed_mode = (0 if operation is None else operation), NE
+    uses_b, uses_c = operation != SQRT, operation in (None, FMA)
 
     def loop(
         a: Any, b: Any, c: Any, out: Any, flags: Any, target: Any, scaled: Any, layout: Any, fast: Any,
         which: Any, given: Any, random: Any, n: Any, state: Any, first: Any,
     ) -> None:  # fmt: skip
-        mode = fixed if nearest else given
-        op = operation if known else which
+        mode = fixed_mode if known else given
+        op = fixed if known else which
         ones = w(w(w(1) << n) - w(1))
         for start in range(0, a.size, TILE):
             stop = min(start + TILE, a.size)
             near = fast
-            if near and known:
+            if near and op < CHOICE:
                 outside = w(0)
                 for i in range(start, stop):
                     outside |= w(far(w, a[i]))
@@ -253,7 +263,7 @@ def operation_loop(operation: int, nearest: bool, flagged: bool) -> Callable[...
                 if flagged:
                     flags[i] = w(flag) | extra_flags(w, op, x, y, z, isnan)
 
-    return kernels.compiled(loop, f"operation {operation} {nearest} {flagged}")
+    return kernels.compiled(loop, f"operation {'any' if operation is None else operation}{' flags' if flagged else ''}")
 
 
 def far(w: Any, x: Any) -> Any:

@@ -17,8 +17,8 @@ from floatemu._core import kernels
 from floatemu._core.arithmetic import is_simple, native, split
 from floatemu._core.exact import MASK32, MUL, bits_of, float_of, multiply
 from floatemu._core.random import draw
-from floatemu._core.reductions import SUM, Place
-from floatemu._core.rounding import INVALID, SA, TN, decode_code, project_scaled
+from floatemu._core.reductions import LOST, SUM, Place, settled
+from floatemu._core.rounding import INVALID, NAN_BORN, SA, TN, decode_code, project_scaled
 
 LOWEST = 2560
 """Digit 0 starts at 2^-LOWEST: products reach down to 2^-2148, in 128 bits whose last ones are then 0."""
@@ -89,18 +89,20 @@ def leading(w: Any, digits: Any) -> Any:
 
 
 def total(w: Any, x: Any, y: Any, kind: Any, mode: Any, up: Any, down: Any) -> Any:
-    """The exact sum of a row of terms: sign, leading 128 bits, exponent, sticky, and a float if it is not finite.
+    """The exact sum of a row of terms: sign, leading 128 bits, exponent, sticky; a float if it is not finite; whether
+    a term is given as NaN.
 
     A sum of zero has the sign of its terms if they agree; else it is -0 toward minus infinity, +0 otherwise.
     """
     up[:] = w(0)
     down[:] = w(0)
-    special, minus, plus = 0.0, False, False
+    special, minus, plus, given = 0.0, False, False, False
     for k in range(x.size):
         a, b = x[k], (1.0 if kind == SUM else y[k])
         if is_simple(MUL, a, b, 1.0):
             value = native(MUL, a, b, 1.0)
             special += value
+            given |= (a != a) | (b != b)
             negative = w(w(bits_of(value)) >> w(63)) != w(0)
         else:
             an, ah, ae = split(w, a)
@@ -119,29 +121,35 @@ def total(w: Any, x: Any, y: Any, kind: Any, mode: Any, up: Any, down: Any) -> A
     high, low, e, sticky = leading(w, up)
     if high == w(0):
         negative = minus and (mode == TN or not plus)
-    return negative, high, low, e, sticky, special
+    return negative, high, low, e, sticky, special, given
 
 
 kernels.register((deposit, carry, subtract, leading))
 kernels.register((total,))
 
 
-def settle(w: Any, negative: Any, high: Any, low: Any, e: Any, sticky: Any, special: Any, step: Any, place: Any) -> Any:
-    """An exact sum rounded once, as operation 0 of its element: value, and whether NaN came to a format without one."""
+def settle(
+    w: Any, negative: Any, high: Any, low: Any, e: Any, sticky: Any, special: Any, given: Any, step: Any, place: Any
+) -> Any:
+    """An exact sum rounded once, as operation 0 of its element: value, and marks as in ``reductions.operate``."""
     g = kernels.GENERATOR_WORD
+    target = step.scaled
     r = w(0)
     if step.mode >= SA:
         r = w(draw(g, g(place.state), g(place.position), g(step.n)))
     if special != special:
-        code = step.scaled.nan
+        code, flags = target.nan, w(target.nan_flags | w(w(INVALID | NAN_BORN) * w(not given)))
     elif special != 0:
-        code = step.scaled.inf_neg if special < 0 else step.scaled.inf_pos
+        code = target.inf_neg if special < 0 else target.inf_pos
+        flags = target.inf_neg_flags if special < 0 else target.inf_pos_flags
     else:
         ones = w(w(w(1) << step.n) - w(1))
         last = w(low | w(sticky))
-        code, _ = project_scaled(w, 63, high, last, e, negative, step.scaled, step.mode, r, step.n, ones, False)
-    born = (special != special) & ((step.scaled.nan_flags & w(INVALID)) != w(0))
-    return float_of(decode_code(w, w(code), step.layout, kernels.SCALED_BIAS)), born
+        code, flags = project_scaled(w, 63, high, last, e, negative, target, step.mode, r, step.n, ones, True)
+    marks = settled(w, w(flags), step)
+    if (special != special) & (target.nan_flags != w(0)):
+        marks = w(marks | w(LOST))
+    return float_of(decode_code(w, w(code), step.layout, kernels.SCALED_BIAS)), marks
 
 
 kernels.register((settle,))
@@ -154,13 +162,13 @@ def rounded_loop() -> Callable[..., Any]:
     Returns
     -------
     callable
-        ``loop(x, y, columns, kind, step, state, size, first, out, bad)``, as in
+        ``loop(x, y, columns, kind, step, state, size, first, out, marks)``, as in
         :func:`~floatemu._core.reductions.reduction_loop`.
     """
     w = np.uint64
 
     def loop(
-        x: Any, y: Any, columns: Any, kind: Any, step: Any, state: Any, size: Any, first: Any, out: Any, bad: Any
+        x: Any, y: Any, columns: Any, kind: Any, step: Any, state: Any, size: Any, first: Any, out: Any, marks: Any
     ) -> None:
         up, down = np.empty(DIGITS, np.uint64), np.empty(DIGITS, np.uint64)
         for i in range(out.size):
@@ -168,9 +176,9 @@ def rounded_loop() -> Callable[..., Any]:
             other = row
             if kind != SUM:
                 other = y[i % columns] if columns > 0 else y[i]
-            sign, high, low, e, sticky, special = total(w, row, other, kind, step.mode, up, down)
+            sign, high, low, e, sticky, special, given = total(w, row, other, kind, step.mode, up, down)
             place = Place(state, size, first + i)
-            out[i], bad[i] = settle(w, sign, high, low, e, sticky, special, step, place)
+            out[i], marks[i] = settle(w, sign, high, low, e, sticky, special, given, step, place)
 
     return kernels.compiled(loop, "exact sums rounded")
 
@@ -182,15 +190,16 @@ def exact_loop() -> Callable[..., Any]:
     Returns
     -------
     callable
-        ``loop(x, y, columns, kind, mode, negative, high, low, exponent, sticky, special)``: rows as in
+        ``loop(x, y, columns, kind, mode, negative, high, low, exponent, sticky, special, given)``: rows as in
         :func:`~floatemu._core.reductions.reduction_loop`. Element i is ``(high 2^64 + low) 2^(exponent - 127)``
-        and a bit less than that of ``low`` if ``sticky``; not if ``special[i]`` is infinite or NaN.
+        and a bit less than that of ``low`` if ``sticky``; not if ``special[i]`` is infinite or NaN;
+        ``given[i]`` then tells whether a term had a NaN.
     """
     w = np.uint64
 
     def loop(
         x: Any, y: Any, columns: Any, kind: Any, mode: Any, negative: Any, high: Any, low: Any, exponent: Any,
-        sticky: Any, special: Any,
+        sticky: Any, special: Any, given: Any,
     ) -> None:  # fmt: skip
         up, down = np.empty(DIGITS, np.uint64), np.empty(DIGITS, np.uint64)
         for i in range(high.size):
@@ -198,8 +207,9 @@ def exact_loop() -> Callable[..., Any]:
             other = row
             if kind != SUM:
                 other = y[i % columns] if columns > 0 else y[i]
-            sign, first, second, e, rest, value = total(w, row, other, kind, mode, up, down)
+            sign, first, second, e, rest, value, quiet = total(w, row, other, kind, mode, up, down)
             negative[i], high[i], low[i], sticky[i], special[i] = sign, first, second, rest, value
+            given[i] = quiet
             exponent[i] = np.int64(e) - kernels.SCALED_BIAS
 
     return kernels.compiled(loop, "exact sums")

@@ -30,7 +30,7 @@ from floatemu._core import kernels
 from floatemu._core.exact import MUL, bits_of, to_odd
 from floatemu._core.random import word_at
 from floatemu._core.reductions import Place, operate
-from floatemu._core.rounding import SA, TN, Target, pick, project_carrier
+from floatemu._core.rounding import INVALID, NAN_BORN, SA, TN, Target, pick, project_carrier
 
 TILE, TILE_BYTES = 512, 2**16
 """Columns handled together, and bytes of a block of b with as many columns.
@@ -63,15 +63,27 @@ def sum_text(carrier: str) -> Callable[..., Any]:
 
 
 def simplified(w: Any, top: Any, target: Any, emin: Any) -> Any:
-    """The target with what is the same for all signed formats with subnormals, p > 1, written as constants."""
+    """The target with what is the same for all signed formats with subnormals, NaN and p > 1, written as constants."""
     return Target(
         target.precision, target.trailing, w(0), target.drop, emin, w(0), w(0), target.least,
         target.most_pos, target.most_pos, w(0), target.zero_neg, w(0), target.null_neg, target.over_pos,
-        target.over_neg, target.inf_pos, target.inf_neg, target.nan, top, w(0), w(0), w(0), w(0), w(0), w(0), w(0),
+        target.over_neg, target.inf_pos, target.inf_neg, target.nan, top, target.over_pos_flags, target.over_neg_flags,
+        target.inf_pos_flags, target.inf_neg_flags, w(0), w(0), w(0),
     )  # fmt: skip
 
 
-kernels.register((simplified,))
+def fill(drawn: Any, position: Any, count: Any, state: Any, spare: Any) -> Any:
+    """The random bits of neighbouring positions, two a word; returns where the first one lies."""
+    g, w32 = kernels.GENERATOR_WORD, np.uint32
+    lead = int(position & g(1))
+    for i in range((count + lead + 1) // 2):
+        both = word_at(g, g(state), g(g(position >> g(1)) + g(i)))
+        drawn[2 * i] = w32(both & g(0xFFFFFFFF)) >> spare
+        drawn[2 * i + 1] = w32(both >> g(32)) >> spare
+    return lead
+
+
+kernels.register((simplified, fill))
 
 
 @cache
@@ -132,17 +144,6 @@ def product_loop(carrier: str, mode: int, rounded: str, odd: bool, bottom: bool)
     rounds, alike = rounded != "", rounded == "alike"
     begin, proceed = make_tile(True), make_tile(False)
 
-    def fill(drawn: Any, position: Any, count: Any, state: Any, spare: Any) -> Any:
-        """The random bits of neighbouring positions, two a word; returns where the first one lies."""
-        lead = int(position & g(1))
-        for i in range((count + lead + 1) // 2):
-            both = word_at(g, g(state), g(g(position >> g(1)) + g(i)))
-            drawn[2 * i] = w32(both & g(0xFFFFFFFF)) >> spare
-            drawn[2 * i + 1] = w32(both >> g(32)) >> spare
-        return lead
-
-    register_jitable(kernels.named(fill, f"gemm fill {label}"))
-
     def loop(
         a: Any, b: Any, c: Any, product: Any, target: Any, n: Any, state: Any, size: Any, first: Any,
         adds: Any,
@@ -174,6 +175,119 @@ def product_loop(carrier: str, mode: int, rounded: str, odd: bool, bottom: bool)
                             begin(acc, row, a[i, k], product, target, mine, its, n, ones)
                         else:
                             proceed(acc, row, a[i, k], product, target, mine, its, n, ones)
+
+    return kernels.compiled(loop, f"gemm {label}")
+
+
+@cache
+def flagged_loop(carrier: str, mode: int, rounded: bool) -> Callable[..., Any]:
+    """Return the loop of :func:`product_loop` that also gathers flags.
+
+    Sums are rounded to odd in any case: that of a number below the accumulator's bits is inexact, as is the
+    rounding of what is odd.
+
+    Parameters
+    ----------
+    carrier, mode
+        As for :func:`product_loop`.
+    rounded : bool
+        Whether products are rounded on their own.
+
+    Returns
+    -------
+    callable
+        ``loop(a, b, c, flags, product, target, n, state, size, first, adds)``: as there, and ``flags``, words of the
+        carrier in the shape of c, to which those of every operation are added.
+    """
+    word: Any = kernels.CARRIERS[carrier]
+    w, t = word
+    number: Any = np.float32 if t == 23 else np.float64
+    depth = TILE_BYTES // TILE // np.dtype(carrier).itemsize
+    g, w32 = kernels.GENERATOR_WORD, np.uint32
+    stochastic, down, sum_bits = mode >= SA, mode == TN, sum_text(carrier)
+    label = f"flagged {carrier} {mode} {rounded}"
+
+    def make_tile(start: bool, smooth: bool) -> Any:
+        kind = 2 if smooth else 1
+        top = w(1 << (31 if t == 23 else 63))
+
+        def tile(
+            acc: Any, seen: Any, row: Any, x: Any, product: Any, target: Any, drawn: Any, other: Any, n: Any, ones: Any
+        ) -> None:
+            goal = simplified(w, top, target, w(1)) if smooth else target
+            for j in range(acc.size):
+                r, q = w(0), w(0)
+                if stochastic:
+                    r, q = w(drawn[j]), w(other[j])
+                y, s = row[j], acc[j]
+                flags = seen[j]
+                bits = number(x * y).view(w)
+                if rounds:
+                    if not smooth:
+                        flags = w(flags | born(x * y, (x == x) & (y == y)))
+                    bits, outer = project_carrier(w, t, bits, product, mode, q, n, ones, False, True)
+                    flags = w(flags | outer)
+                term = w(bits).view(number)
+                if not start:
+                    bits = sum_bits(s, term, True, down)
+                if not smooth:
+                    exact = w(bits).view(number)
+                    if rounds:
+                        numbers = (term == term) & (start | (s == s))
+                    else:
+                        numbers = (x == x) & (y == y) & (start | (s == s))
+                    flags = w(flags | born(exact, numbers))
+                out, inner = project_carrier(w, t, bits, goal, mode, r, n, ones, False, kind)
+                acc[j] = w(out).view(number)
+                seen[j] = w(flags | inner)
+
+        register_jitable(kernels.named(tile, f"gemm tile {label} {start} {smooth}"))
+        return tile
+
+    def born(value: Any, numbers: Any) -> Any:
+        """What is raised where numbers give a NaN."""
+        return w(w(INVALID | NAN_BORN) * w((value != value) & numbers))
+
+    register_jitable(kernels.named(born, f"gemm born {label}"))
+    rounds = rounded
+    begin, proceed = make_tile(True, False), make_tile(False, False)
+    begin_smooth, proceed_smooth = make_tile(True, True), make_tile(False, True)
+
+    def loop(
+        a: Any, b: Any, c: Any, flags: Any, product: Any, target: Any, n: Any, state: Any, size: Any, first: Any,
+        adds: Any, smooth: Any,
+    ) -> None:  # fmt: skip
+        count, columns = a.shape[1], b.shape[1]
+        ones = w(2 ** int(n) - 1)
+        spare = w32(32 - int(n))
+        drawn, other = np.empty(TILE + 2, np.uint32), np.empty(TILE + 2, np.uint32)
+        packed = np.empty((depth, TILE), number)
+        for left in range(0, columns, TILE):
+            width = min(TILE, columns - left)
+            for top_k in range(0, count, depth):
+                stop = min(top_k + depth, count)
+                for k in range(top_k, stop):
+                    for j in range(width):
+                        packed[k - top_k, j] = b[k, left + j]
+                for i in range(a.shape[0]):
+                    acc, seen = c[i, left : left + width], flags[i, left : left + width]
+                    here = g(g(first) + g(i * columns + left))
+                    at, beside = 0, 0
+                    for k in range(top_k, stop):
+                        if stochastic:
+                            at = fill(drawn, g(g(g(adds + k) * g(size)) + here), width, state, spare)
+                            if rounds:
+                                beside = fill(other, g(g(g(k) * g(size)) + here), width, state, spare)
+                        row = packed[k - top_k, :width]
+                        mine, its = drawn[at : at + width], other[beside : beside + width]
+                        if smooth and k == 0:
+                            begin_smooth(acc, seen, row, a[i, k], product, target, mine, its, n, ones)
+                        elif smooth:
+                            proceed_smooth(acc, seen, row, a[i, k], product, target, mine, its, n, ones)
+                        elif k == 0:
+                            begin(acc, seen, row, a[i, k], product, target, mine, its, n, ones)
+                        else:
+                            proceed(acc, seen, row, a[i, k], product, target, mine, its, n, ones)
 
     return kernels.compiled(loop, f"gemm {label}")
 
@@ -211,11 +325,15 @@ def scan_loop() -> Callable[..., Any]:
 
 @cache
 def finish_loop() -> Callable[..., Any]:
-    """Return ``finish(values, step, m, state, size, first, out, bad)``: operation m of every element, a rounding."""
+    """Return ``finish(values, step, m, state, size, first, out, marks)``: operation m of every element, a rounding.
+
+    Its marks are added to those that ``marks`` holds.
+    """
     w = np.uint64
 
-    def finish(values: Any, step: Any, m: Any, state: Any, size: Any, first: Any, out: Any, bad: Any) -> None:
+    def finish(values: Any, step: Any, m: Any, state: Any, size: Any, first: Any, out: Any, marks: Any) -> None:
         for i in range(out.size):
-            out[i], bad[i] = operate(w, MUL, values[i], 1.0, 0.0, step, Place(state, size, first + i), m)
+            out[i], born = operate(w, MUL, values[i], 1.0, 0.0, step, Place(state, size, first + i), m)
+            marks[i] = w(marks[i]) | born
 
     return kernels.compiled(finish, "gemm finish")

@@ -96,8 +96,6 @@ def _fma64(a: Any, b: Any, c: Any) -> Any:
 
 TILE_BYTES, AHEAD_BYTES, LINE = 512, 2048, 64
 """Bytes of source in a tile, between a prefetch and its use, and in a cache line."""
-NAN_TILE = 1024
-"""Elements searched for a NaN without a branch."""
 
 
 def source_key(folder: Path | None = None) -> str:
@@ -410,26 +408,3 @@ def scalar_projection(target: Any, layout: Any, mode: int, n: int, state: int, c
     constants = (*map(int, target), *map(int, layout), mode, n, state, carried)
     function: Callable[..., Any] = _njit(nogil=True)(named(scalar, f"rounder {constants}"))
     return function
-
-
-@cache
-def nan_finder() -> Callable[..., Any]:
-    """Return ``find(bits)``: the index of the first NaN among carrier bits (uint32 or uint64), or -1."""
-
-    def find(bits: Any) -> Any:
-        width = 8 * bits.itemsize
-        word = bits.dtype.type
-        magnitude = word((1 << (width - 1)) - 1)
-        infinity = word((255 << 23) if width == 32 else (2047 << 52))
-        for start in range(0, bits.size, NAN_TILE):
-            stop = min(start + NAN_TILE, bits.size)
-            found = False
-            for i in range(start, stop):
-                found |= word(bits[i] & magnitude) > infinity
-            if found:
-                for i in range(start, stop):
-                    if word(bits[i] & magnitude) > infinity:
-                        return i
-        return -1
-
-    return compiled(find, "nan")

@@ -19,13 +19,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from floatemu._core import kernels
-from floatemu._core.arithmetic import far, odd_bits, slowly, zero_of_sum
+from floatemu._core.arithmetic import extra_flags, far, odd_bits, slowly, zero_of_sum
 from floatemu._core.exact import ADD, FMA, MUL, float_of
 from floatemu._core.random import draw
-from floatemu._core.rounding import INVALID, SA, pick, project_carrier
+from floatemu._core.rounding import NAN_BORN, SA, pick, project_carrier
 
 SEQUENTIAL, PAIRWISE, BLOCKED, LANED, KAHAN, NEUMAIER = range(6)
 SUM, PRODUCTS, FUSED = range(3)
+LOST = 256
+"""Beside the flags of an element: a NaN came to a format without one."""
 DEPTH = 64
 """Halvings of a list that any memory holds."""
 
@@ -39,6 +41,7 @@ class Step(NamedTuple):
     fast: Any  #: whether binary64 rounded to odd is wide enough
     mode: Any
     n: Any  #: random bits
+    flagged: Any  #: whether flags are wanted
 
 
 class Place(NamedTuple):
@@ -50,7 +53,7 @@ class Place(NamedTuple):
 
 
 def operate(w: Any, op: Any, a: Any, b: Any, c: Any, step: Any, place: Any, m: Any) -> Any:
-    """Operation number ``m``, rounded once: its value, and whether a NaN came to a format without one."""
+    """Operation number ``m``, rounded once: its value, and its marks: flags if wanted, and ``LOST``."""
     g = kernels.GENERATOR_WORD
     r = w(0)
     if step.mode >= SA:
@@ -60,11 +63,21 @@ def operate(w: Any, op: Any, a: Any, b: Any, c: Any, step: Any, place: Any, m: A
         bits = odd_bits(w, op, a, b, c)
         if op == ADD or op == FMA:
             bits = pick(w, w(bits << w(1)) == w(0), zero_of_sum(w, op, a, b, c, step.mode), bits)
-        out, _ = project_carrier(w, 52, bits, step.target, step.mode, r, step.n, ones, False, False)
+        out, flags = project_carrier(w, 52, bits, step.target, step.mode, r, step.n, ones, False, step.flagged)
         isnan = w(bits << w(1)) > w(0x7FF0000000000000 << 1)
     else:
-        out, _, isnan = slowly(w, op, a, b, c, step.scaled, step.layout, step.mode, r, step.n, ones)
-    return float_of(out), isnan & ((step.target.nan_flags & w(INVALID)) != w(0))
+        out, flags, isnan = slowly(w, op, a, b, c, step.scaled, step.layout, step.mode, r, step.n, ones)
+    marks = w(0)
+    if step.flagged:
+        marks = settled(w, w(flags) | extra_flags(w, op, a, b, c, isnan), step)
+    if isnan & (step.target.nan_flags != w(0)):
+        marks = w(marks | w(LOST))
+    return float_of(out), marks
+
+
+def settled(w: Any, flags: Any, step: Any) -> Any:
+    """Flags of one rounding: in a format without NaN what would be born is replaced, or refused."""
+    return w(flags & w(0xFF ^ NAN_BORN)) if step.target.nan_flags != w(0) else w(flags)
 
 
 def begin(w: Any, x: Any, y: Any, k: Any, fused: Any, step: Any, place: Any, m: Any) -> Any:
@@ -80,43 +93,43 @@ def accumulate(w: Any, s: Any, x: Any, y: Any, k: Any, fused: Any, step: Any, pl
 
 
 def run(w: Any, x: Any, y: Any, start: Any, stop: Any, fused: Any, step: Any, place: Any, m: Any) -> Any:
-    """Terms start .. stop - 1 from first to last: value, next operation number, whether NaN had no place."""
-    s, bad = begin(w, x, y, start, fused, step, place, m)
+    """Terms start .. stop - 1 from first to last: value, next operation number, marks."""
+    s, marks = begin(w, x, y, start, fused, step, place, m)
     m += 1
     for k in range(start + 1, stop):
         s, born = accumulate(w, s, x, y, k, fused, step, place, m)
-        bad |= born
+        marks |= born
         m += 1
-    return s, m, bad
+    return s, m, marks
 
 
 def pairwise(w: Any, x: Any, count: Any, step: Any, place: Any, m: Any) -> Any:
     """Neighbours added in pairs, level by level; an odd one out goes up as it is. Overwrites x."""
-    bad = False
+    marks = w(0)
     if count == 1:
-        value, bad = operate(w, MUL, x[0], 1.0, 0.0, step, place, m)
-        return value, m + 1, bad
+        value, marks = operate(w, MUL, x[0], 1.0, 0.0, step, place, m)
+        return value, m + 1, marks
     while count > 1:
         half = count // 2
         for k in range(half):
             x[k], born = operate(w, ADD, x[2 * k], x[2 * k + 1], 0.0, step, place, m)
-            bad |= born
+            marks |= born
             m += 1
         if count % 2 == 1:
             x[half] = x[count - 1]
         count = half + count % 2
-    return x[0], m, bad
+    return x[0], m, marks
 
 
 def blocked(w: Any, x: Any, y: Any, count: Any, block: Any, fused: Any, step: Any, place: Any, m: Any) -> Any:
     """Blocks of consecutive terms, each from first to last; then their sums from first to last."""
-    total, m, bad = run(w, x, y, 0, min(block, count), fused, step, place, m)
+    total, m, marks = run(w, x, y, 0, min(block, count), fused, step, place, m)
     for start in range(block, count, block):
         part, m, born = run(w, x, y, start, min(start + block, count), fused, step, place, m)
         total, late = operate(w, ADD, total, part, 0.0, step, place, m)
-        bad |= born | late
+        marks |= born | late
         m += 1
-    return total, m, bad
+    return total, m, marks
 
 
 def laned(
@@ -125,27 +138,27 @@ def laned(
     """One leaf of numpy's pairwise sum: accumulators of every lanes-th term, added in pairs, then the remainder."""
     if count < lanes:
         return run(w, x, y, start, start + count, fused, step, place, m)
-    bad = False
+    marks = w(0)
     for lane in range(lanes):
         partial[lane], born = begin(w, x, y, start + lane, fused, step, place, m)
-        bad |= born
+        marks |= born
         m += 1
     whole = count - count % lanes
     for k in range(lanes, whole):
         lane = k % lanes
         partial[lane], born = accumulate(w, partial[lane], x, y, start + k, fused, step, place, m)
-        bad |= born
+        marks |= born
         m += 1
     if lanes == 1:
         s = partial[0]
     else:
         s, m, born = pairwise(w, partial, lanes, step, place, m)
-        bad |= born
+        marks |= born
     for k in range(start + whole, start + count):
         s, born = accumulate(w, s, x, y, k, fused, step, place, m)
-        bad |= born
+        marks |= born
         m += 1
-    return s, m, bad
+    return s, m, marks
 
 
 def numpy_pairwise(
@@ -159,7 +172,8 @@ def numpy_pairwise(
     partial, sums = np.empty(lanes, np.float64), np.empty(DEPTH, np.float64)
     lengths = np.empty(2 * DEPTH, np.int64)
     lengths[0] = count
-    waiting, done, start, bad = 1, 0, 0, False
+    waiting, done, start = 1, 0, 0
+    marks = w(0)
     while waiting > 0:
         waiting -= 1
         length = lengths[waiting]
@@ -167,22 +181,22 @@ def numpy_pairwise(
             done -= 1
             sums[done - 1], born = operate(w, ADD, sums[done - 1], sums[done], 0.0, step, place, m)
             m += 1
-            bad |= born
+            marks |= born
         elif length <= block:
             sums[done], m, born = laned(w, x, y, start, length, lanes, partial, fused, step, place, m)
             start += length
             done += 1
-            bad |= born
+            marks |= born
         else:
             half = length // 2 - (length // 2) % lanes
             lengths[waiting], lengths[waiting + 1], lengths[waiting + 2] = 0, length - half, half
             waiting += 3
-    return sums[0], m, bad
+    return sums[0], m, marks
 
 
 def kahan(w: Any, x: Any, count: Any, step: Any, place: Any, m: Any) -> Any:
     """Kahan's compensated sum ("Further remarks on reducing truncation errors", CACM 8(1), 1965)."""
-    s, bad = operate(w, MUL, x[0], 1.0, 0.0, step, place, m)
+    s, marks = operate(w, MUL, x[0], 1.0, 0.0, step, place, m)
     m += 1
     c = 0.0
     for k in range(1, count):
@@ -191,14 +205,14 @@ def kahan(w: Any, x: Any, count: Any, step: Any, place: Any, m: Any) -> Any:
         d, b2 = operate(w, ADD, t, -s, 0.0, step, place, m + 2)
         c, b3 = operate(w, ADD, d, -y, 0.0, step, place, m + 3)
         s = t
-        bad |= b0 | b1 | b2 | b3
+        marks |= b0 | b1 | b2 | b3
         m += 4
-    return s, m, bad
+    return s, m, marks
 
 
 def neumaier(w: Any, x: Any, count: Any, step: Any, place: Any, m: Any) -> Any:
     """Neumaier's sum: the error of each addition, found by comparing magnitudes, is summed apart (ZAMM 54, 1974)."""
-    s, bad = operate(w, MUL, x[0], 1.0, 0.0, step, place, m)
+    s, marks = operate(w, MUL, x[0], 1.0, 0.0, step, place, m)
     m += 1
     c = 0.0
     for k in range(1, count):
@@ -208,10 +222,10 @@ def neumaier(w: Any, x: Any, count: Any, step: Any, place: Any, m: Any) -> Any:
         e, b2 = operate(w, ADD, d, small, 0.0, step, place, m + 2)
         c, b3 = operate(w, ADD, c, e, 0.0, step, place, m + 3)
         s = t
-        bad |= b0 | b1 | b2 | b3
+        marks |= b0 | b1 | b2 | b3
         m += 4
     s, born = operate(w, ADD, s, c, 0.0, step, place, m)
-    return s, m + 1, bad | born
+    return s, m + 1, marks | born
 
 
 def reduce_terms(
@@ -232,6 +246,7 @@ def reduce_terms(
 
 
 TEXT = (
+    settled,
     operate,
     begin,
     accumulate,
@@ -255,16 +270,17 @@ def reduction_loop() -> Callable[..., Any]:
     -------
     callable
         ``loop(x, y, columns, kind, order, block, lanes, product, step, result, finish, divisor, state, size,
-        first, out, bad)``: rows ``x[i // columns]`` and ``y[i % columns]``, or ``x[i]`` and ``y[i]`` where
+        first, out, marks)``: rows ``x[i // columns]`` and ``y[i % columns]``, or ``x[i]`` and ``y[i]`` where
         columns is 0, make element i, written to ``out[i]``; its position is ``first + i``. ``kind`` is SUM
         (y unused), PRODUCTS or FUSED; ``finish`` the operation MUL, DIV or SQRT that makes the result of the
-        sum and ``divisor``. ``bad[i]`` tells that a NaN came to a format without NaN.
+        sum and ``divisor``. ``marks[i]`` (uint16) gets the flags of
+        every operation or-ed, where wanted, and ``LOST``.
     """
     w = np.uint64
 
     def loop(
         x: Any, y: Any, columns: Any, kind: Any, order: Any, block: Any, lanes: Any, product: Any, step: Any,
-        result: Any, finish: Any, divisor: Any, state: Any, size: Any, first: Any, out: Any, bad: Any,
+        result: Any, finish: Any, divisor: Any, state: Any, size: Any, first: Any, out: Any, marks: Any,
     ) -> None:  # fmt: skip
         count = x.shape[1]
         terms = np.empty(count, np.float64)
@@ -275,7 +291,7 @@ def reduction_loop() -> Callable[..., Any]:
             if kind != SUM:
                 other = y[i % columns] if columns > 0 else y[i]
             m = 0
-            lost = False
+            lost = w(0)
             for k in range(count):
                 terms[k] = row[k]
                 if kind == PRODUCTS:
@@ -287,6 +303,6 @@ def reduction_loop() -> Callable[..., Any]:
                 s, m, born = reduce_terms(w, terms, other, count, order, block, lanes, kind == FUSED, step, place, m)
                 lost |= born
             out[i], born = operate(w, finish, s, divisor, 0.0, result, place, m)
-            bad[i] = lost | born
+            marks[i] = lost | born
 
     return kernels.compiled(loop, "reduction")

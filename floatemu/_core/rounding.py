@@ -214,8 +214,8 @@ def project_carrier(
     """Round and saturate the binary32 (t = 23) or binary64 (t = 52) number with these bits.
 
     Returns the bits of the result in the same carrier, or its code if ``coded``; and the flags if
-    ``flagged``. Needs a target with a zero whose emin is not below the carrier's and whose finite
-    values the carrier holds.
+    ``flagged`` (2: without UNDERFLOW and FLUSHED, for what is exact below 2^emin). Needs a target with a
+    zero whose emin is not below the carrier's and whose finite values the carrier holds.
 
     Write the carrier's magnitude bits as ``(e - 1) * 2^t + sig``, where sig includes the leading bit:
     true for normal numbers (E field e, sig = 2^t + T) and for subnormals (e = 1, sig = T). Rounding
@@ -261,7 +261,7 @@ def project_carrier(
         return out, (target.nan_flags if mag > infinity else flags)
     if mag == w(0):
         return out, target.null_flags
-    below = (e < target.emin) | (shift_right(w, sig, w(t)) == w(0))
+    below = ((e < target.emin) | (shift_right(w, sig, w(t)) == w(0))) & (flagged != 2)
     if below & (graded > w(0)):  # graded = 0: nothing is cut, the number is exact
         finer = w(graded - w(1))
         near = w(min(finer, w(t + 2)))

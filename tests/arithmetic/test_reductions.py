@@ -59,15 +59,24 @@ def expected(
     x: Any, y: Any, order: str, by: Projection, product: Any, accumulate: Any, result: Any, fused: bool = False,
     finish: str = "sum", nan: Any = None, seed: int = 5, stream: int = 2,
 ) -> Any:  # fmt: skip
-    """Reduce the last axis of 2-D operands with the oracle."""
+    """Reduce the last axis of 2-D operands with the oracle: values and flags."""
     kind, numbers = numbers_of(order)
-    values = []
+    values, flags = [], []
     for i in range(len(x)):
         machine = summation.Machine(by, seed, stream, len(x), i, nan)
         other = None if y is None else y[i]
         one = summation.reduce(machine, x[i], other, kind, numbers, fused, product, accumulate, result, finish)
         values.append(float(one))
-    return np.array(values, np.float64)
+        flags.append(machine.flags)
+    return np.array(values, np.float64), np.array(flags, np.uint8)
+
+
+def check(face: Any, *operands: Any, want: Any, what: str, **given: Any) -> None:
+    """Compare a face's values, and those that come with flags, and the flags."""
+    assert_bits(face(*operands, **given), want[0], what=what)
+    values, flags = face(*operands, **given, flags=True)
+    assert_bits(values, want[0], what=f"{what}, with flags")
+    assert_bits(flags, want[1], what=f"{what}, flags")
 
 
 def settings(by: Projection, nan: Any = None) -> dict[str, Any]:
@@ -94,8 +103,9 @@ def test_sum_equals_the_oracle(order, kind):
             by = projection(rng)
             nan = "max" if not (accumulate.has_nan and result.has_nan) else None
             want = expected(x, None, order, by, accumulate, accumulate, result, nan=nan)
-            got = reductions.sum(x, result, axis=1, order=order, accumulate=accumulate, **settings(by, nan))
-            assert_bits(got, want, what=f"{accumulate.name} {result.name} {by} {x!r}")
+            what = f"{accumulate.name} {result.name} {by} {x!r}"
+            given = {"axis": 1, "order": order, "accumulate": accumulate, **settings(by, nan)}
+            check(reductions.sum, x, result, want=want, what=what, **given)
 
 
 @pytest.mark.parametrize("mode", Rounding)
@@ -105,7 +115,7 @@ def test_sequential_sum_in_every_mode(mode, fmt):
     by = Projection(mode, random_bits=7 if mode.stochastic else None)
     x = np.concatenate([operands(rng, (2, 24), kind) for kind in KINDS])
     want = expected(x, None, "sequential", by, fmt, fmt, fmt)
-    assert_bits(reductions.sum(x, fmt, axis=1, **settings(by)), want)
+    check(reductions.sum, x, fmt, want=want, what=f"{fmt.name} {by}", axis=1, **settings(by))
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -118,8 +128,9 @@ def test_dot_equals_the_oracle(order):
         by = projection(rng)
         want = expected(x, y, order, by, product, accumulate, result, nan="zero")
         given = {"product": product} if order != "exact" else {}
-        got = reductions.dot(x, y, result, order=order, accumulate=accumulate, **given, **settings(by, "zero"))
-        assert_bits(got, want, what=f"{product.name} {accumulate.name} {result.name} {by}")
+        given |= {"order": order, "accumulate": accumulate, **settings(by, "zero")}
+        what = f"{product.name} {accumulate.name} {result.name} {by} {x!r} {y!r}"
+        check(reductions.dot, x, y, result, want=want, what=what, **given)
 
 
 @pytest.mark.parametrize("order", FUSABLE)
@@ -131,8 +142,8 @@ def test_fused_dot_equals_the_oracle(order):
         accumulate, result = (rng.choice(np.array([*FORMATS, *ODD], object)) for _ in range(2))
         by = projection(rng)
         want = expected(x, y, order, by, accumulate, accumulate, result, True, nan="zero")
-        got = reductions.dot(x, y, result, order=order, accumulate=accumulate, fused=True, **settings(by, "zero"))
-        assert_bits(got, want, what=f"{accumulate.name} {result.name} {by}")
+        given = {"order": order, "accumulate": accumulate, "fused": True, **settings(by, "zero")}
+        check(reductions.dot, x, y, result, want=want, what=f"{accumulate.name} {result.name} {by}", **given)
 
 
 @pytest.mark.parametrize("finish", ["mean", "norm"])
@@ -147,8 +158,8 @@ def test_mean_and_norm_equal_the_oracle(order, finish):
         other = x if finish == "norm" else None
         want = expected(x, other, order, by, accumulate, accumulate, result, finish=finish, nan="zero")
         face = getattr(reductions, finish)
-        got = face(x, result, axis=1, order=order, accumulate=accumulate, **settings(by, "zero"))
-        assert_bits(got, want, what=f"{accumulate.name} {result.name} {by} {x!r}")
+        given = {"axis": 1, "order": order, "accumulate": accumulate, **settings(by, "zero")}
+        check(face, x, result, want=want, what=f"{accumulate.name} {result.name} {by} {x!r}", **given)
 
 
 # Known limits ---------------------------------------------------------------------------------------------------------
