@@ -202,14 +202,13 @@ def settle_text(mode: int | None) -> Callable[..., Any]:
         total, top, z, acc = lanes.total, lanes.top, lanes.z, lanes.acc
         for j in range(total.size):
             how = step.mode if mode is None else mode
-            value = total[j] * power_of_two(top[j] - step.fraction) + 0.0
+            value = total[j] * power_of_two(top[j] - step.fraction)
             value = value if z[j] - z[j] == 0.0 else z[j]
             bits, _ = project_carrier(w, 52, bits_of(value), target, how, w(0), w(0), w(0), False, False)
-            acc[j] = float_of(bits)
+            acc[j] = float_of(bits) + 0.0  # -0, from cancelled or vanishing terms, becomes +0
         if step.signed_zero:
             for j in range(total.size):
-                if (acc[j] == 0.0) & (total[j] == 0.0):
-                    acc[j] = z[j] * 0.0
+                acc[j] = z[j] if (z[j] == 0.0) & (total[j] == 0.0) else acc[j]
 
     return settle
 
@@ -237,9 +236,7 @@ def fused_loop() -> Callable[..., Any]:
     """
     w = np.uint64
 
-    def loop(
-        a: Any, ea: Any, sa: Any, b: Any, eb: Any, sb: Any, c: Any, target: Any, step: Any, wild: Any
-    ) -> None:
+    def loop(a: Any, ea: Any, sa: Any, b: Any, eb: Any, sb: Any, c: Any, target: Any, step: Any, wild: Any) -> None:
         count = a.shape[1]
         columns = b.shape[1]
         length, depth, group = int(step.length), int(step.depth), int(step.group)

@@ -35,7 +35,8 @@ def _products(x: Operands, rows: slice, k: int, length: int) -> tuple[Array, Arr
     """Products k .. k + length - 1, exact, and their operands' exponents added up: (rows, n, length)."""
     a, b = x.a[rows, k : k + length], x.b[k : k + length].T
     ea, eb = _exponents(a, x.a_format), _exponents(b, x.b_format)
-    product = a[:, None, :] * b[None]
+    with np.errstate(invalid="ignore"):  # 0 times an infinity is the NaN it should be
+        product = a[:, None, :] * b[None]
     return product, np.where(product == 0, ZERO_PRODUCT, ea[:, None, :] + eb[None])
 
 
@@ -73,9 +74,10 @@ class Exact:
         for rows in _bands(x, self.length):
             for k in range(0, x.a.shape[1], self.length):
                 product, _ = _products(x, rows, k, self.length)
-                terms = np.concatenate([product, c[rows, :, None]], axis=2)
-                # Adding +0 last gives +0 where all terms are -0, and changes nothing else.
-                c[rows] = np.asarray(reduce_sum(terms, BINARY32, order="exact", axis=2)) + 0.0
+                # A term +0 makes terms that are all -0 add up to +0, and changes nothing else.
+                own = c[rows, :, None]
+                terms = np.concatenate([product, own, np.zeros_like(own)], axis=2)
+                c[rows] = np.asarray(reduce_sum(terms, BINARY32, order="exact", axis=2))
         return c
 
 
@@ -122,7 +124,7 @@ class PairwiseFlush:
     @staticmethod
     def _flush(x: Any) -> Array:
         """Binary32 subnormals become zeros of their sign."""
-        return np.where(np.abs(x) < np.float32(2.0**-126), np.copysign(np.float32(0), x), x)
+        return np.asarray(np.where(np.abs(x) < np.float32(2.0**-126), np.copysign(np.float32(0), x), x))
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ class TwoStage:
         if self.interleaved:
             parts = [self._cut(product[..., i::2], e[..., i::2]) for i in (0, 1)]
             top = np.maximum(parts[0][1], parts[1][1])
-            dot = sum(self._down(value, top, self.fraction) for value, _ in parts)
+            dot = self._down(parts[0][0], top, self.fraction) + self._down(parts[1][0], top, self.fraction)
         else:
             product = np.where(np.abs(product) >= 2.0**128, product * np.inf, product)
             dot, top = self._cut(product, e)

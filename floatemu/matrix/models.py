@@ -74,9 +74,7 @@ RTX = _Chip("rtx_blackwell", ("RTX_PRO_6000",), 25, 16, -133, -21)
 def _sixteen(chip: _Chip, instruction: str, shapes: str, evidence: Evidence, source: str) -> Iterator[MatrixUnit]:
     """The binary16 rows of one instruction."""
     for output in (BINARY32, BINARY16):
-        yield chip.row(
-            instruction, shapes, BINARY16, BINARY16, output, chip.step(output, chip.half), evidence, source
-        )
+        yield chip.row(instruction, shapes, BINARY16, BINARY16, output, chip.step(output, chip.half), evidence, source)
 
 
 def _ampere_set(chip: _Chip, evidence: Evidence, tf32: Evidence, double_shapes: str) -> Iterator[MatrixUnit]:
@@ -85,9 +83,7 @@ def _ampere_set(chip: _Chip, evidence: Evidence, tf32: Evidence, double_shapes: 
     yield chip.row(
         "mma", "m16n8k8 m16n8k16", BFLOAT16, BFLOAT16, BINARY32, chip.step(BINARY32, chip.half), evidence, "KM, MS"
     )
-    yield chip.row(
-        "mma", "m16n8k4 m16n8k8", TF32, TF32, BINARY32, chip.step(BINARY32, chip.half // 2), tf32, "KM, MS"
-    )
+    yield chip.row("mma", "m16n8k4 m16n8k8", TF32, TF32, BINARY32, chip.step(BINARY32, chip.half // 2), tf32, "KM, MS")
     yield chip.row("mma", double_shapes, BINARY64, BINARY64, BINARY64, Chain(BINARY64), PUBLISHED, "MS")
 
 
@@ -129,7 +125,7 @@ def _small(chip: _Chip, instruction: str, shapes: str) -> Iterator[MatrixUnit]:
 
 
 def _emulated(chip: _Chip) -> Fused:
-    """fp8 mma.sync where it is software: unpacked to binary16, two HMMA (k mod 4 in {0, 1}, then {2, 3}), then C added."""
+    """fp8 mma.sync as software: unpacked to binary16, two HMMA (k mod 4 in {0, 1}, then {2, 3}), then C added."""
     order = tuple(k for half in ((0, 1), (2, 3)) for k in range(32) if k % 4 in half)
     return chip.step(BINARY32, chip.half, order=order)
 
@@ -182,8 +178,8 @@ def _mfma(
     name = ".".join([architecture, "mfma", a.name, b.name, output.name, *([note] if note else [])])
     nan = output.nan_code or 0
     return MatrixUnit(
-        name, architecture, gpus, "mfma", tuple(shapes.split()), a, b, output, step, None, None, register, nan, PUBLISHED,
-        "MS",
+        name, architecture, gpus, "mfma", tuple(shapes.split()), a, b, output, step, None, None, register, nan,
+        PUBLISHED, "MS",
     )  # fmt: skip
 
 

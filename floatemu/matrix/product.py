@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from floatemu.arithmetic import fma, mul
 from floatemu.arithmetic import add as add_rounded
+from floatemu.arithmetic import fma, mul
 from floatemu.codec import decode, encode
 from floatemu.errors import FormatError, UnsupportedError
 from floatemu.format import Format
@@ -180,7 +180,9 @@ def _interval(every: int | None, work: _Work) -> int:
     if every is None:
         return max(work.k, step)
     if not isinstance(every, (int, np.integer)) or every < 1 or every % step:
-        raise UnsupportedError(f"promote_every={every!r} is not a multiple of {step}, which the instruction adds at once")
+        raise UnsupportedError(
+            f"promote_every={every!r} is not a multiple of {step}, which the instruction adds at once"
+        )
     return int(every)
 
 
@@ -253,9 +255,7 @@ class _Work:
         return max(self.unit.step.depth, self.unit.block or 1)
 
     @staticmethod
-    def make(
-        unit: MatrixUnit, a: Any, b: Any, c: Any, scale_a: Any, scale_b: Any, codes: bool, threads: int
-    ) -> _Work:
+    def make(unit: MatrixUnit, a: Any, b: Any, c: Any, scale_a: Any, scale_b: Any, codes: bool, threads: int) -> _Work:
         """Check the operands of :func:`mma`."""
         if not isinstance(unit, MatrixUnit):
             raise UnsupportedError(f"unit is {unit!r}; give a MatrixUnit, for instance from fe.matrix.find(...)")
@@ -274,7 +274,8 @@ class _Work:
         if not fits:
             given = "" if c is None else f", c {np.shape(c)}"
             raise UnsupportedError(
-                f"shapes do not fit: a {left.shape}, b {right.shape}{given}; accepted: (..., M, K), (..., K, N), (..., M, N)"
+                f"shapes do not fit: a {left.shape}, b {right.shape}{given}; "
+                "accepted: (..., M, K), (..., K, N), (..., M, N)"
             )
         k = left.shape[-1]
         scales = _Work._scales(unit, scale_a, scale_b, left.shape, right.shape, codes)
@@ -331,9 +332,7 @@ class _Work:
         result = np.empty(c.shape, c.dtype)
         rows = c.shape[1]
         bounds = [rows * t // self.threads for t in range(self.threads + 1)]
-        tasks = [
-            (i, slice(low, high)) for i in range(c.shape[0]) for low, high in pairwise(bounds) if low < high
-        ]
+        tasks = [(i, slice(low, high)) for i in range(c.shape[0]) for low, high in pairwise(bounds) if low < high]
 
         def one(i: int, band: slice) -> None:
             result[i, band] = self._plane(i, band, start, stop, c[i, band])
@@ -351,7 +350,8 @@ class _Work:
         unit, a, b = self.unit, self.a[i, band, start:stop], self.b[i, start:stop]
         if isinstance(unit.step, Integers):
             return unit.step.run(a, b, c)
-        assert isinstance(unit.a, Format) and isinstance(unit.b, Format)
+        assert isinstance(unit.a, Format)
+        assert isinstance(unit.b, Format)
         scale_a, scale_b = None, None
         if self.scale_a is not None and self.scale_b is not None and unit.block is not None:
             blocks = slice(start // unit.block, stop // unit.block)

@@ -234,7 +234,7 @@ class Integers:
     def run(self, a: Array, b: Array, c: Array) -> Array:
         """Return the accumulators (m, n) as int64 within the range of 32 bits; all arrays int64, k a multiple."""
         if not self.saturate:
-            return (c + a @ b + 2**31) % 2**32 - 2**31
+            return np.asarray((c + a @ b + 2**31) % 2**32 - 2**31)
         for k in range(0, a.shape[1], self.depth):
             c = np.clip(c + a[:, k : k + self.depth] @ b[k : k + self.depth], -(2**31), 2**31 - 1)
         return c

@@ -46,12 +46,12 @@ class Integer:
     @property
     def least(self) -> int:
         """Smallest value."""
-        return -(2 ** (self.bits - 1)) if self.signed else 0
+        return -(1 << (self.bits - 1)) if self.signed else 0
 
     @property
     def most(self) -> int:
         """Largest value."""
-        return self.least + 2**self.bits - 1
+        return self.least + (1 << self.bits) - 1
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class MatrixUnit:
     name : str
         ``architecture.instruction.a.b.output`` and what else tells it from its neighbours.
     architecture : str
-        ``volta``, ``turing``, ``ampere``, ``ada``, ``hopper``, ``blackwell`` (B200), ``rtx_blackwell`` (sm_120), ``cdna1``
-        to ``cdna3``.
+        ``volta``, ``turing``, ``ampere``, ``ada``, ``hopper``, ``blackwell`` (B200), ``rtx_blackwell`` (sm_120),
+        ``cdna1`` to ``cdna3``.
     gpus : tuple of str
         Devices of that architecture by which :func:`~floatemu.matrix.find` knows it.
     instruction : str
