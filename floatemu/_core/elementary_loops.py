@@ -1,9 +1,13 @@
-"""The compiled loops of the elementary functions, one per function: results rounded to odd in binary64."""
+"""The compiled loops of the elementary functions, one per family: results rounded to odd in binary64.
+
+Functions that share most of their text share a loop, where which of them is meant is run-time data: a branch
+that is always predicted.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +26,42 @@ for family in FAMILIES:
 kernels.register(BINARY.values())
 
 
+FAMILY = {
+    name: family
+    for family in (
+        ("exp", "exp2", "expm1"), ("sinh", "cosh", "tanh"), ("sigmoid", "silu", "gelu_tanh"), ("erf", "gelu"),
+        ("log", "log2", "log10"), ("log1p", "softplus"), ("sin", "cos", "tan"), ("asin", "acos", "atan"),
+    )
+    for name in family
+}  # fmt: skip
+"""The functions that share a loop with one; a function without an entry has a loop of its own."""
+
+
+@cache
+def family_loop(names: tuple[str, ...]) -> Callable[..., Any]:
+    """Return the loop of up to three functions: ``loop(which, x, out, pending, low, narrow)``."""
+    w = np.uint64
+    first, second, third = (UNARY[names[min(i, len(names) - 1)]] for i in range(3))
+    most = len(names)
+
+    def loop(which: Any, x: Any, out: Any, pending: Any, low: Any, narrow: Any) -> Any:
+        count = 0
+        for i in range(x.size):
+            if most == 1 or which == 0:
+                h, rest, d = first(float(x[i]))
+            elif most == 2 or which == 1:
+                h, rest, d = second(float(x[i]))
+            else:
+                h, rest, d = third(float(x[i]))
+            bits, known = settle(w, h, rest, d, low, narrow)
+            out[i] = float_of(bits)
+            pending[count] = i
+            count += not known
+        return count
+
+    return kernels.compiled(loop, f"function {' '.join(names)}")
+
+
 @cache
 def unary_loop(name: str) -> Callable[..., Any]:
     """Return the loop of one function.
@@ -32,19 +72,8 @@ def unary_loop(name: str) -> Callable[..., Any]:
         ``loop(x, out, pending, low, narrow)``: binary64 operands and results, 1-D and contiguous; writes
         the indices of the elements it could not settle to ``pending`` (int64, as long as x), returns their count.
     """
-    w, kernel = np.uint64, UNARY[name]
-
-    def loop(x: Any, out: Any, pending: Any, low: Any, narrow: Any) -> Any:
-        count = 0
-        for i in range(x.size):
-            h, rest, d = kernel(float(x[i]))
-            bits, known = settle(w, h, rest, d, low, narrow)
-            out[i] = float_of(bits)
-            pending[count] = i
-            count += not known
-        return count
-
-    return kernels.compiled(loop, f"function {name}")
+    family = FAMILY.get(name, (name,))
+    return partial(family_loop(family), family.index(name))
 
 
 @cache
