@@ -10,7 +10,7 @@ Comparisons are exact and give booleans.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from floatemu import arithmetic, functions, functions_circular, gemm, reductions
+from floatemu import dlpack
 from floatemu._core.random import stream_state
-from floatemu.codec import encode
-from floatemu.errors import ProjectionError, UnsupportedError
+from floatemu.array_functions import COMPOSED, EXACT, FILLED, JOINS, MOVES, REDUCTIONS, ROUNDED, SHAPES
+from floatemu.codec import decode, encode
+from floatemu.errors import FormatError, ProjectionError, UnsupportedError
 from floatemu.format import Format
 from floatemu.formats import get_format
 from floatemu.operands import as_array, dtype_format
@@ -124,6 +125,12 @@ class EmulatedArray(NDArrayOperatorsMixin):
     def __bool__(self) -> bool:
         return bool(self._data)
 
+    def __int__(self) -> int:
+        return int(self._data)
+
+    def __format__(self, spec: str) -> str:
+        return format(float(self), spec) if spec else str(self)
+
     def __repr__(self) -> str:
         body = np.array2string(self._data, separator=", ", prefix="EmulatedArray(")
         return f"EmulatedArray({body}, {self.fmt.name})"
@@ -133,8 +140,10 @@ class EmulatedArray(NDArrayOperatorsMixin):
             return self.values if dtype is None else self.values.astype(dtype, copy=False)
         return self._data.astype(self._data.dtype if dtype is None else dtype, copy=True)
 
-    def __dlpack__(self, **options: Any) -> Any:
-        return self._data.__dlpack__(**options)
+    def __dlpack__(self, *, copy: bool | None = None, **options: Any) -> Any:
+        # A copy unless sharing is asked for: who writes into it does not round.
+        data = self._data if copy is False else self._data.copy()
+        return data.__dlpack__(**options)
 
     def __dlpack_device__(self) -> Any:
         return self._data.__dlpack_device__()
@@ -154,10 +163,10 @@ class EmulatedArray(NDArrayOperatorsMixin):
         if isinstance(value, EmulatedArray) and value.fmt == self.fmt:
             self._data[index] = value._data
             return
-        options = self.settings.options(_derived("setitem", (self.stream,)))
-        raw = value._data if isinstance(value, EmulatedArray) else value
-        rounded = round_values(raw, self.fmt, self.settings.projection.rounding, dtype=self._data.dtype, **options)
-        self._data[index] = rounded
+        stream = _derived("setitem", (self.stream,))
+        options = self.settings.options(stream) | {"dtype": self._data.dtype}
+        self._data[index] = round_values(_raw(value), self.fmt, self.settings.projection.rounding, **options)
+        self.stream = stream  # the next assignment, and what is computed from it, has random bits of its own
 
     def reshape(self, *shape: Any) -> EmulatedArray:
         """As numpy's."""
@@ -167,23 +176,67 @@ class EmulatedArray(NDArrayOperatorsMixin):
         """As numpy's."""
         return self._like(self._data.transpose(*axes))
 
+    def ravel(self) -> EmulatedArray:
+        """One axis, in C order; a view where numpy's is."""
+        return self._like(self._data.ravel())
+
+    def flatten(self) -> EmulatedArray:
+        """One axis, in C order; a copy."""
+        return self._like(self._data.flatten())
+
+    def squeeze(self, axis: Any = None) -> EmulatedArray:
+        """As numpy's."""
+        return self._like(self._data.squeeze(axis))
+
     def copy(self) -> EmulatedArray:
         """A copy with data of its own."""
         return self._like(self._data.copy())
+
+    def item(self, *index: Any) -> float:
+        """One element as a Python float."""
+        return float(self._data.item(*index))
 
     def tolist(self) -> Any:
         """The values as nested lists of Python floats."""
         return self._data.tolist()
 
-    def astype(self, fmt: Format | str, **options: Any) -> EmulatedArray:
-        """Round to another format; keyword arguments as for :func:`asarray`, default the array's own settings."""
-        fmt = get_format(fmt)
-        if not options:
-            rounding = self.settings.projection.rounding
-            stream = _derived("astype", (self.stream,))
-            data = round_values(self._data, fmt, rounding, dtype=smallest_float(fmt), **self.settings.options(stream))
-            return EmulatedArray(data, fmt, self.settings, stream)
-        return asarray(self._data, fmt, **options)
+    def astype(self, fmt: Format | str | type | np.dtype[Any], **options: Any) -> EmulatedArray:
+        """Round to another format.
+
+        Parameters
+        ----------
+        fmt : Format, str or dtype
+            A dtype of numpy, ml_dtypes or torch stands for its format; the result is an EmulatedArray all the same.
+        **options
+            As for :func:`asarray`; with none of them the array's own settings hold.
+        """
+        target = _format(fmt)
+        if options:
+            return asarray(self._data, target, **options)
+        rounding = self.settings.projection.rounding
+        stream = _derived("astype", (self.stream,))
+        options = self.settings.options(stream) | {"dtype": smallest_float(target)}
+        return EmulatedArray(round_values(self._data, target, rounding, **options), target, self.settings, stream)
+
+    def to_ml_dtypes(self) -> np.ndarray[Any, Any]:
+        """The same numbers as a plain array of the dtype that is this format: numpy's own, or ml_dtypes'.
+
+        Raises
+        ------
+        UnsupportedError
+            If no dtype is this format, or ml_dtypes is not installed.
+        """
+        if self.fmt.name in _NUMPY:
+            return self.codes.view(_NUMPY[self.fmt.name])
+        try:
+            import ml_dtypes
+        except ImportError:
+            raise UnsupportedError("ml_dtypes is not installed: pip install ml_dtypes") from None
+        kinds = [kind for kind in vars(ml_dtypes).values() if isinstance(kind, type) and issubclass(kind, np.generic)]
+        for kind in kinds:
+            if dtype_format(np.dtype(kind)) == self.fmt:
+                return self.codes.view(kind)
+        raise UnsupportedError(f"no dtype of numpy or ml_dtypes is {self.fmt.name}; use .values or .codes")
 
     # numpy's protocols -----------------------------------------------------------------------------------------------
 
@@ -195,22 +248,22 @@ class EmulatedArray(NDArrayOperatorsMixin):
                 f"np.{name}.{method} with {sorted(kwargs) or 'no options'} is not defined for EmulatedArray; "
                 "call the function itself, or a floatemu reduction that names order and accumulator"
             )
-        if name in _EXACT:
+        if name in EXACT:
             return ufunc(*(_raw(x) for x in self._aligned(inputs, compare=True)))
-        if name not in _UFUNCS and name not in _MOVES:
-            known = ", ".join(sorted({*_UFUNCS, *_MOVES, *_EXACT}))
+        if name not in ROUNDED and name not in MOVES:
+            known = ", ".join(sorted({*ROUNDED, *MOVES, *EXACT}))
             raise UnsupportedError(f"np.{name} is not defined for EmulatedArray; defined: {known}")
         operands = self._aligned(inputs)
         first = next(x for x in operands if isinstance(x, EmulatedArray))
         stream = _derived(name, tuple(x.stream if isinstance(x, EmulatedArray) else 0 for x in operands))
         raw = [_raw(x) for x in operands]
-        if name in _MOVES:
+        if name in MOVES:
             # A value of the format, but for the sign of zero and for what an unsigned format has no room for.
             rounding = first.settings.projection.rounding
             data = round_values(ufunc(*raw), first.fmt, rounding, **first.settings.options(stream))
         else:
             options = first.settings.options(stream) | {"dtype": first._data.dtype}
-            data = _UFUNCS[name](*raw, first.fmt, first.settings.projection.rounding, **options)
+            data = ROUNDED[name](*raw, first.fmt, first.settings.projection.rounding, **options)
         if out is None:
             return first._like(data, stream)
         if not isinstance(out, EmulatedArray) or out.fmt != first.fmt:
@@ -245,18 +298,29 @@ class EmulatedArray(NDArrayOperatorsMixin):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         name = function.__name__
-        if name in _SHAPES:
+        if name in SHAPES:
             return _by_shape(function, args, kwargs)
-        if name in _REDUCTIONS:
+        if name in JOINS and args:
+            return _by_shape(function, (self._aligned(tuple(args[0])), *args[1:]), kwargs)
+        if name == "where" and len(args) == 3:
+            return _by_shape(function, (_raw(args[0]), *self._aligned(args[1:])), kwargs)
+        if name in FILLED:
+            value = args[1] if FILLED[name] is None else FILLED[name]
+            return _by_shape(np.full_like, (args[0], *self._aligned((value,))), kwargs)
+        if name in REDUCTIONS:
             return self._reduced(name, args, kwargs)
-        known = ", ".join(sorted({*_SHAPES, *_REDUCTIONS}))
+        if name in COMPOSED:
+            try:
+                return COMPOSED[name](*args, **kwargs)
+            except TypeError as error:
+                raise UnsupportedError(f"np.{name} of an EmulatedArray: {error}") from None
+        known = ", ".join(sorted({*SHAPES, *JOINS, "where", *FILLED, *REDUCTIONS, *COMPOSED}))
         raise UnsupportedError(f"np.{name} is not defined for EmulatedArray; defined: {known}")
 
     def _reduced(self, name: str, args: Any, kwargs: Any) -> EmulatedArray:
-        count = 2 if name == "dot" else 1
-        operands = self._aligned(tuple(args[:count]))
-        given = dict(zip(("axis",), args[count:], strict=False)) | kwargs
-        if len(args) > count + 1 or set(given) - {"axis", "keepdims"}:
+        operands = self._aligned(args[:1])
+        given = dict(zip(("axis",), args[1:], strict=False)) | kwargs
+        if len(args) > 2 or set(given) - {"axis", "keepdims"}:
             raise UnsupportedError(
                 f"np.{name} of an EmulatedArray takes axis and keepdims; given {sorted(given)}. For another order or "
                 f"accumulator call floatemu's own with .values"
@@ -266,7 +330,7 @@ class EmulatedArray(NDArrayOperatorsMixin):
         settings = self.settings
         options = settings.options(stream) | {"dtype": self._data.dtype} | given
         rounding = settings.projection.rounding
-        return self._like(_REDUCTIONS[name](*map(_raw, operands), self.fmt, rounding, **options), stream)
+        return self._like(REDUCTIONS[name](*map(_raw, operands), self.fmt, rounding, **options), stream)
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> EmulatedArray:
         """Sum from first to last, every partial sum rounded to the format."""
@@ -275,6 +339,36 @@ class EmulatedArray(NDArrayOperatorsMixin):
     def mean(self, axis: Any = None, keepdims: bool = False) -> EmulatedArray:
         """:meth:`sum` divided by the count, rounded to the format."""
         return self._reduced("mean", (self,), {"axis": axis, "keepdims": keepdims})
+
+    def dot(self, other: Any) -> Any:
+        """The product with an array of the same format, as ``@``."""
+        return np.dot(self, other)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> EmulatedArray:
+        """The largest number."""
+        return self._like(self._data.max(axis=axis, keepdims=keepdims))
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> EmulatedArray:
+        """The least number."""
+        return self._like(self._data.min(axis=axis, keepdims=keepdims))
+
+    def argmax(self, axis: Any = None) -> Any:
+        """Where the largest number is."""
+        return self._data.argmax(axis)
+
+    def argmin(self, axis: Any = None) -> Any:
+        """Where the least number is."""
+        return self._data.argmin(axis)
+
+
+_NUMPY = {"binary16": np.float16, "binary32": np.float32, "binary64": np.float64}
+
+
+def _format(fmt: Any) -> Format:
+    """The format that a dtype is; otherwise as :func:`~floatemu.get_format`."""
+    if isinstance(fmt, (type, np.dtype)) and (own := dtype_format(np.dtype(fmt))) is not None:
+        return own
+    return get_format(str(fmt) if str(fmt).startswith("torch.") else fmt)
 
 
 def _raw(x: Any) -> Any:
@@ -294,65 +388,6 @@ def _derived(name: str, streams: tuple[int, ...]) -> int:
     return state
 
 
-def _square(x: Any, fmt: Format, rounding: Any, **options: Any) -> Any:
-    return arithmetic.mul(x, x, fmt, rounding, **options)
-
-
-def _reciprocal(x: Any, fmt: Format, rounding: Any, **options: Any) -> Any:
-    return arithmetic.div(1.0, x, fmt, rounding, **options)
-
-
-_UFUNCS: dict[str, Callable[..., Any]] = {
-    "add": arithmetic.add,
-    "subtract": arithmetic.sub,
-    "multiply": arithmetic.mul,
-    "divide": arithmetic.div,
-    "sqrt": arithmetic.sqrt,
-    "minimum": arithmetic.minimum,
-    "maximum": arithmetic.maximum,
-    "fmin": arithmetic.minimumNumber,
-    "fmax": arithmetic.maximumNumber,
-    "square": _square,
-    "reciprocal": _reciprocal,
-    "matmul": gemm.matmul,
-    "power": functions.pow,
-    "float_power": functions.pow,
-    "arcsin": functions_circular.asin,
-    "arccos": functions_circular.acos,
-    "arctan": functions_circular.atan,
-    **{f.__name__: f for f in (functions_circular.sin, functions_circular.cos, functions_circular.tan)},
-    **{f.__name__: f for f in (functions.exp, functions.exp2, functions.expm1, functions.hypot)},
-    **{f.__name__: f for f in (functions.log, functions.log2, functions.log10, functions.log1p)},
-    **{f.__name__: f for f in (functions.sinh, functions.cosh, functions.tanh)},
-}
-"""numpy's universal functions that round, and the faces that do it."""
-
-_REDUCTIONS: dict[str, Callable[..., Any]] = {
-    "sum": reductions.sum,
-    "mean": reductions.mean,
-    "norm": reductions.norm,
-    "dot": gemm.matmul,
-}
-"""numpy's reductions: first to last, every partial sum in the array's own format; floatemu's own name other orders."""
-
-_MOVES = {"negative", "positive", "absolute", "fabs"}
-"""Universal functions whose result is a value of the format already."""
-
-_EXACT = {
-    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
-    "isnan", "isinf", "isfinite", "signbit",
-}  # fmt: skip
-"""Universal functions with boolean results."""
-
-_SHAPES = {
-    "reshape", "transpose", "ravel", "squeeze", "expand_dims", "moveaxis", "swapaxes", "flip", "roll", "repeat", "tile",
-    "concatenate", "stack", "vstack", "hstack", "where", "broadcast_to", "take", "copy", "diag", "triu", "tril",
-    "zeros_like", "ones_like", "empty_like", "argmax", "argmin", "argsort", "amax", "amin", "max", "min", "sort",
-    "shape", "ndim", "size", "array_equal",
-}  # fmt: skip
-"""numpy functions that move or choose numbers and make no new ones."""
-
-
 def _by_shape(function: Any, args: Any, kwargs: Any) -> Any:
     """Run a function that makes no new numbers on the values; wrap what comes back as floats."""
     found: list[EmulatedArray] = []
@@ -366,23 +401,24 @@ def _by_shape(function: Any, args: Any, kwargs: Any) -> Any:
                 )
             found.append(x)
             return x._data
+        return type(x)(strip(item) for item in x) if isinstance(x, (list, tuple)) else x
+
+    def wrap(x: Any) -> Any:
         if isinstance(x, (list, tuple)):
-            return type(x)(strip(item) for item in x)
-        return x
+            return type(x)(wrap(item) for item in x)
+        if not isinstance(x, (np.ndarray, np.floating)) or np.asarray(x).dtype.kind != "f":
+            return x
+        return found[0]._like(np.asarray(x, found[0]._data.dtype), stream)
 
     stripped = [strip(x) for x in args]
     result = function(*stripped, **{key: strip(value) for key, value in kwargs.items()})
-    if not isinstance(result, (np.ndarray, np.floating)) or np.asarray(result).dtype.kind != "f":
-        return result
-    if function.__name__ == "where" and not all(isinstance(x, EmulatedArray) for x in args[1:]):
-        result = round_values(result, found[0].fmt, dtype=found[0]._data.dtype)  # a Python number among the choices
     stream = _derived(function.__name__, tuple(x.stream for x in found))
-    return found[0]._like(np.asarray(result, found[0]._data.dtype), stream)
+    return wrap(result)
 
 
 def asarray(
     x: Any,
-    fmt: Format | str,
+    fmt: Format | str | type | np.dtype[Any] | None = None,
     rounding: Rounding | str = Rounding.NEAREST_TIES_TO_EVEN,
     *,
     saturation: Saturation | str = Saturation.SAT_NONE,
@@ -396,9 +432,11 @@ def asarray(
     Parameters
     ----------
     x : array_like
-        As for :func:`~floatemu.round`; an EmulatedArray is rounded anew.
-    fmt : Format or str
-        A format that binary64 holds.
+        As for :func:`~floatemu.round`; an EmulatedArray is rounded anew. Tensors that speak DLPack are copied from
+        the CPU, those of bfloat16 and 8 bits too.
+    fmt : Format, str or dtype, optional
+        A format that binary64 holds; a dtype of numpy, ml_dtypes or torch stands for its own. Default: the format
+        that x already has.
     rounding, saturation, random_bits, seed, nan
         How the array, and every result made of it, is rounded.
     stream : int
@@ -412,7 +450,7 @@ def asarray(
     Raises
     ------
     FormatError, ProjectionError, UnsupportedError
-        As for :func:`~floatemu.round`.
+        As for :func:`~floatemu.round`; no format given, and none that x has; a tensor on another device.
 
     Examples
     --------
@@ -422,16 +460,29 @@ def asarray(
     EmulatedArray([[ 0.33398438,  0.66796875],
                    [ 1.        , 33.5       ]], bfloat16)
     """
-    fmt = get_format(fmt)
+    source, own = _source(x)
+    if fmt is None and own is None:
+        raise FormatError(f"{type(x).__name__} has no format of its own: name one, as in fe.asarray(x, 'bfloat16')")
+    target = _format(own if fmt is None else fmt)
     projection = Projection(as_rounding(rounding), as_saturation(saturation), random_bits)
     if projection.rounding.stochastic and seed is None:
         raise ProjectionError(f"{projection.rounding.name} needs seed=, and stream= where several arrays are made")
     settings = Settings(projection, nan, seed)
-    source = as_array(_raw(x))
-    own = dtype_format(source.dtype)
-    kind = smallest_float(fmt)
-    if own is not None and own == fmt:  # an ml_dtypes array of this very format: nothing to round
-        data = source.astype(kind)
-    else:
-        data = np.asarray(round_values(source, fmt, projection.rounding, dtype=kind, **settings.options(stream)))
-    return EmulatedArray(np.array(data, kind), fmt, settings, stream)
+    kind = smallest_float(target)
+    data = round_values(source, target, projection.rounding, dtype=kind, **settings.options(stream))
+    return EmulatedArray(np.array(data, kind), target, settings, stream)
+
+
+def _source(x: Any) -> tuple[np.ndarray[Any, Any], Format | None]:
+    """What is to be wrapped as an array, and the format that its numbers have for certain."""
+    if isinstance(x, EmulatedArray):
+        return x._data, x.fmt
+    if hasattr(x, "__dlpack__") and not isinstance(x, (np.ndarray, np.generic)):
+        found = dlpack.read(x)
+        if found is not None:
+            return np.asarray(decode(*found)), found[1]
+    try:
+        array = as_array(x)
+    except TypeError as error:  # of a foreign library
+        raise UnsupportedError(f"{type(x).__name__} cannot be read: {error}; accepted: arrays of numbers") from None
+    return array, dtype_format(array.dtype) if hasattr(x, "dtype") else None
