@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from floatemu.arithmetic import sub as sub
     from floatemu.array import EmulatedArray as EmulatedArray
     from floatemu.array import asarray as asarray
+    from floatemu.comparisons import compare as compare
     from floatemu.functions import cosh as cosh
     from floatemu.functions import erf as erf
     from floatemu.functions import exp as exp
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
 _LATER = {
     "arithmetic": "add div fma maximum maximumNumber minimum minimumNumber mul remainder sqrt sub",
     "array": "EmulatedArray asarray",
+    "comparisons": "compare",
     "functions": "cosh erf exp exp2 expm1 gelu gelu_tanh hypot log log1p "
     "log2 log10 pow reciprocal rsqrt sigmoid silu sinh softplus tanh",
     "functions_circular": "acos asin atan cos sin tan",
@@ -126,6 +128,7 @@ __all__ = [
     "asarray",
     "asin",
     "atan",
+    "compare",
     "conv2d",
     "cos",
     "cosh",

@@ -16,7 +16,7 @@ from floatemu._core import rounding as marks
 from floatemu.errors import ProjectionError, UnsupportedError
 from floatemu.format import Format
 from floatemu.formats import get_format
-from floatemu.operands import Exact, as_array, exact_number, is_number, random_integers
+from floatemu.operands import Exact, array_operand, as_fraction, broadcast_shape, exact_number, random_integers
 from floatemu.projecting import BLOCK, NO_FLAGS, NO_RANDOM, Request, nan_message, number_of_code, project_number
 from floatemu.projection import Rounding, Saturation
 from floatemu.results import check_out, own_dtypes, result_dtype
@@ -54,13 +54,8 @@ def _operate(
     request = Request.make(
         fmt, rounding, chosen.saturation, chosen.random_bits, chosen.random, chosen.seed, chosen.stream, chosen.nan
     )
-    names = "xyz"
-    arrays = [_operand(x, names[i]) for i, x in enumerate(operands)]
-    try:
-        shape = np.broadcast_shapes(*(a.shape for a in arrays))
-    except ValueError:
-        shapes = ", ".join(f"{names[i]} {a.shape}" for i, a in enumerate(arrays))
-        raise UnsupportedError(f"the shapes do not broadcast: {shapes}; insert axes of length 1 or reshape") from None
+    arrays = [array_operand(x, "xyz"[i]) for i, x in enumerate(operands)]
+    shape = broadcast_shape(arrays)
     if chosen.out is not None:
         check_out(chosen.out, shape)
     kind = result_dtype(own_dtypes(operands, arrays), fmt, chosen.dtype, chosen.out)
@@ -83,24 +78,6 @@ def _operate(
     elif not shape and not any(isinstance(x, np.ndarray) for x in operands):
         result, flags = result[()], flags[()] if chosen.flags else flags
     return (result, flags) if chosen.flags else result
-
-
-def _operand(x: Any, name: str) -> np.ndarray[Any, Any]:
-    """An operand as an array whose elements binary64 holds, or an object array of exact numbers."""
-    array = np.asarray(x, object) if is_number(x) else as_array(x, name)
-    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
-        fits = not array.size or max(abs(int(array.min())), abs(int(array.max()))) <= 2**53
-        return array if fits else array.astype(object)
-    if is_number(x):  # a single number that binary64 holds need not be an object
-        number = exact_number(x, 1)
-        if (
-            not (number.special or number.sticky)
-            and number.significand.bit_length() <= 53
-            and abs(number.quantum) < 900
-        ):
-            value = math.ldexp(number.significand, number.quantum)
-            return np.asarray(-value if number.negative else value)
-    return array
 
 
 def _by_blocks(
@@ -194,7 +171,7 @@ def _exactly(op: int, operands: list[Any], request: Request, minus: bool) -> tup
         born = math.isnan(value) and not any(n.special == "nan" for n in numbers)
         special = "nan" if math.isnan(value) else "inf" if math.isinf(value) else ""
         return Exact(math.copysign(1, value) < 0, 0, special=special), (marks.INVALID | marks.NAN_BORN) * born
-    x, *rest = (_fraction(operand) for operand in operands)
+    x, *rest = (as_fraction(operand) for operand in operands)
     negative = numbers[0].negative
     if op > exact.REMAINDER:
         smaller = (x, not negative) <= (rest[0], not numbers[1].negative)
@@ -227,14 +204,6 @@ def _exactly(op: int, operands: list[Any], request: Request, minus: bool) -> tup
         signs = [sign for _, sign in terms]
         return Exact(all(signs) or (down and any(signs)), 0), 0
     return exact_number(total, need), 0
-
-
-def _fraction(x: Any) -> Fraction:
-    if hasattr(x, "_mpf_"):
-        sign, man, exp, _ = x._mpf_
-        value = Fraction(int(man)) * Fraction(2) ** int(exp)
-        return -value if sign else value
-    return Fraction(int(x)) if isinstance(x, np.integer) else Fraction(x)
 
 
 def _float_like(number: Exact) -> float:

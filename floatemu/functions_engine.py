@@ -16,12 +16,20 @@ from typing import Any
 import numpy as np
 
 from floatemu._core import rounding as marks
-from floatemu.arithmetic import Options, _fraction, _operand
+from floatemu.arithmetic import Options
 from floatemu.errors import ProjectionError, UnsupportedError
 from floatemu.format import Format
 from floatemu.formats import get_format
 from floatemu.functions_exact import function, quarter_turn
-from floatemu.operands import Exact, dtype_format, exact_number, random_integers
+from floatemu.operands import (
+    Exact,
+    array_operand,
+    as_fraction,
+    broadcast_shape,
+    dtype_format,
+    exact_number,
+    random_integers,
+)
 from floatemu.projecting import Request, nan_message, number_of_code, project_array, project_number
 from floatemu.results import check_out, own_dtypes, result_dtype
 
@@ -61,12 +69,8 @@ def apply(name: str, operands: tuple[Any, ...], fmt: Format | str, rounding: Any
     request = Request.make(
         fmt, rounding, chosen.saturation, chosen.random_bits, chosen.random, chosen.seed, chosen.stream, chosen.nan
     )
-    arrays = [_operand(x, "xy"[i]) for i, x in enumerate(operands)]
-    try:
-        shape = np.broadcast_shapes(*(a.shape for a in arrays))
-    except ValueError:
-        shapes = ", ".join(f"{'xy'[i]} {a.shape}" for i, a in enumerate(arrays))
-        raise UnsupportedError(f"the shapes do not broadcast: {shapes}; insert axes of length 1 or reshape") from None
+    arrays = [array_operand(x, "xy"[i]) for i, x in enumerate(operands)]
+    shape = broadcast_shape(arrays)
     if chosen.out is not None:
         check_out(chosen.out, shape)
     kind = result_dtype(own_dtypes(operands, arrays), fmt, chosen.dtype, chosen.out)
@@ -121,7 +125,7 @@ def _as_doubles(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         number = array[index]
         try:
             value = float(number)
-            if not (value - value != 0 or _fraction(value) == _fraction(number)):
+            if not (value - value != 0 or as_fraction(value) == as_fraction(number)):
                 return array
             if math.isinf(value) and number != value:
                 return array
@@ -262,7 +266,7 @@ def _number(name: str, operands: list[Any], bits: int) -> tuple[Exact, int]:
             return Exact(negative, 0), extra
         if not finite:
             return (quarter_turn(negative, bits) if name == "atan" else exact_number(value, bits)), extra
-    result = function(name, tuple(_fraction(x) for x in operands), bits)
+    result = function(name, tuple(as_fraction(x) for x in operands), bits)
     return result, (marks.INVALID | marks.NAN_BORN) * (result.special == "nan")
 
 
@@ -274,8 +278,8 @@ def _stand_in(x: Any) -> float:
             value = 0.0
     except OverflowError:
         value = 0.0
-    if value - value != 0 or _fraction(value) == _fraction(x):
+    if value - value != 0 or as_fraction(value) == as_fraction(x):
         return value
-    exact = _fraction(x)
+    exact = as_fraction(x)
     size = (3.0 if exact.numerator % 2 else 4.0) if exact.denominator == 1 else 1.5 if abs(exact) > 1 else 0.75
     return size if exact > 0 else -size

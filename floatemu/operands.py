@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -160,6 +161,61 @@ def _list_of_numbers(x: Any, array: np.ndarray[Any, Any], what: str) -> np.ndarr
         if isinstance(item, (int, np.integer)) and abs(int(item)) > 2**53:
             return objects
     return array
+
+
+def array_operand(x: Any, name: str) -> np.ndarray[Any, Any]:
+    """Return an operand as an array whose elements binary64 holds, or as an object array of exact numbers.
+
+    Raises
+    ------
+    UnsupportedError
+        As for :func:`as_array`, and for an object array with an element that is no number.
+    """
+    array = np.asarray(x, object) if is_number(x) else as_array(x, name)
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        fits = not array.size or max(abs(int(array.min())), abs(int(array.max()))) <= 2**53
+        return array if fits else array.astype(object)
+    if is_number(x):  # a single number that binary64 holds need not be an object
+        number = exact_number(x, 1)
+        if (
+            not (number.special or number.sticky)
+            and number.significand.bit_length() <= 53
+            and abs(number.quantum) < 900
+        ):
+            value = math.ldexp(number.significand, number.quantum)
+            return np.asarray(-value if number.negative else value)
+    elif array.dtype == object:
+        for index, item in np.ndenumerate(array):
+            try:
+                exact_number(item, 1)
+            except UnsupportedError as error:
+                where = f" at index {index if len(index) != 1 else index[0]}" if index else ""
+                raise UnsupportedError(f"{name} holds no number{where}: {error}") from None
+    return array
+
+
+def broadcast_shape(arrays: Sequence[np.ndarray[Any, Any]], names: str = "xyz") -> tuple[int, ...]:
+    """Return the shape to which the operands broadcast.
+
+    Raises
+    ------
+    UnsupportedError
+        If they do not; the message names them and their shapes.
+    """
+    try:
+        return np.broadcast_shapes(*(a.shape for a in arrays))
+    except ValueError:
+        shapes = ", ".join(f"{names[i]} {a.shape}" for i, a in enumerate(arrays))
+        raise UnsupportedError(f"the shapes do not broadcast: {shapes}; insert axes of length 1 or reshape") from None
+
+
+def as_fraction(x: Any) -> Fraction:
+    """Return a finite number, mpmath's and numpy's included, as the Fraction it is."""
+    if hasattr(x, "_mpf_"):
+        sign, man, exp, _ = x._mpf_
+        value = Fraction(int(man)) * Fraction(2) ** int(exp)
+        return -value if sign else value
+    return Fraction(x.item() if isinstance(x, np.generic) else x)
 
 
 def can_store(dtype: np.dtype[Any], fmt: Format) -> bool:

@@ -38,6 +38,7 @@ def operand(x: Any, name: str) -> np.ndarray[Any, Any]:
         try:
             values = np.array([float(v) for v in flat], np.float64)
             same = all(v == f or f != f for v, f in zip(flat.tolist(), values.tolist()))
+            same = same and not any(isinstance(v, (bool, np.bool_)) for v in flat)
         except (TypeError, ValueError, OverflowError):
             same = False
         if not same:
