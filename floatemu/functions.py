@@ -393,7 +393,7 @@ def reciprocal(x: Any, fmt: Format | str, rounding: Rounding | str = NEAREST, **
     """
     if is_number(x):
         return div(1, x, fmt, rounding, **options)
-    array = as_array(x)
+    array = as_array(x, "x")
     if array.dtype.kind not in "fV" and array.dtype != object:
         return div(1, x, fmt, rounding, **options)
     # A one of x's own dtype leaves the result's dtype to x.

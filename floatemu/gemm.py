@@ -398,20 +398,21 @@ def conv2d(
     terms = int(np.prod(filters.shape[1:]))
     right = patches.transpose(0, 1, 4, 5, 2, 3).reshape(count, terms, rows * columns)
     shape = (count, filters.shape[0], rows, columns)
+    if out is not None:
+        check_out(out, shape)
     kind = result_dtype([np.asarray(v).dtype for v in (x, weight)], get_format(fmt), dtype, out)
     flagged = bool(options.get("flags", False))
     found = matmul(filters.reshape(-1, terms), right, fmt, rounding, dtype=kind, **options)
     values, flags = found if flagged else (found, None)
     values = values.reshape(shape)
     if out is not None:
-        check_out(out, shape)
         out[...] = values
         values = out
     return (values, flags.reshape(shape)) if flags is not None else values
 
 
 def _pair(value: Any, what: str, least: int) -> tuple[int, int]:
-    given = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    given = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(given) != 2 or not all(isinstance(v, (int, np.integer)) and v >= least for v in given):
         raise UnsupportedError(f"{what}={value!r} is not one or two integers of at least {least}")
     return int(given[0]), int(given[1])

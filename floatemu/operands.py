@@ -129,7 +129,7 @@ def as_array(x: Any, what: str = "x") -> np.ndarray[Any, Any]:
     Raises
     ------
     UnsupportedError
-        For any other dtype; the message names it and the way out.
+        For any other dtype, and for an object that is no number; the message names it and the way out.
     """
     if isinstance(x, np.ma.MaskedArray):
         raise UnsupportedError(
@@ -145,6 +145,12 @@ def as_array(x: Any, what: str = "x") -> np.ndarray[Any, Any]:
     if dtype.kind in "iu" or dtype_format(dtype) is not None:
         return array
     if dtype.kind == "O":
+        for index, item in np.ndenumerate(array):
+            try:
+                exact_number(item, 1)
+            except UnsupportedError as error:
+                where = f" at index {index if len(index) != 1 else index[0]}" if index else ""
+                raise UnsupportedError(f"{what} holds no number{where}: {error}") from None
         return array
     way = _WAYS.get(dtype.kind, "convert it to numbers first")
     raise UnsupportedError(f"{what} has dtype {dtype}, which is not accepted: {way} (accepted: {ACCEPTED})")
@@ -169,7 +175,7 @@ def array_operand(x: Any, name: str) -> np.ndarray[Any, Any]:
     Raises
     ------
     UnsupportedError
-        As for :func:`as_array`, and for an object array with an element that is no number.
+        As for :func:`as_array`.
     """
     array = np.asarray(x, object) if is_number(x) else as_array(x, name)
     if array.dtype.kind in "iu" and array.dtype.itemsize == 8:
@@ -184,13 +190,6 @@ def array_operand(x: Any, name: str) -> np.ndarray[Any, Any]:
         ):
             value = math.ldexp(number.significand, number.quantum)
             return np.asarray(-value if number.negative else value)
-    elif array.dtype == object:
-        for index, item in np.ndenumerate(array):
-            try:
-                exact_number(item, 1)
-            except UnsupportedError as error:
-                where = f" at index {index if len(index) != 1 else index[0]}" if index else ""
-                raise UnsupportedError(f"{name} holds no number{where}: {error}") from None
     return array
 
 

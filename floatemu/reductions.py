@@ -135,9 +135,10 @@ def refuse_nan(plan: Plan, marks: np.ndarray[Any, Any]) -> None:
 
 def deliver(values: Any, marks: Any, sources: Sequence[Any], plan: Plan, dtype: Any, out: Any) -> Any:
     """Return binary64 results in the dtype that the contract promises, or in ``out``; with their flags if wanted."""
-    kind = result_dtype([np.asarray(s).dtype for s in sources], plan.result, dtype, out)
     if out is not None:
         check_out(out, values.shape)
+    kind = result_dtype([np.asarray(s).dtype for s in sources], plan.result, dtype, out)
+    if out is not None:
         out[...] = values
         result = out
     else:
@@ -153,7 +154,11 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     """The axes that ``axis`` names, in rising order; None names all."""
     if axis is None:
         return tuple(range(ndim))
-    given = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
+    given = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    if any(isinstance(a, (bool, np.bool_)) or not isinstance(a, (int, np.integer)) for a in given):
+        raise UnsupportedError(f"axis={axis!r} is not an axis; accepted: an integer, a tuple of integers, None for all")
+    if given and ndim == 0:
+        raise UnsupportedError(f"axis={axis} of a single number, which has none; use axis=None, or give x an axis")
     if any(not -ndim <= a < ndim for a in given):
         raise UnsupportedError(f"axis={axis} is out of range for x with {ndim} axes; accepted: {-ndim}..{ndim - 1}")
     axes = tuple(sorted(int(a) % ndim for a in given))
@@ -175,9 +180,9 @@ def _reduce(
     plan: Plan, kind: int, finish: int, x: Any, y: Any, axis: Any, keepdims: bool, dtype: Any, out: Any, by: str
 ) -> Any:
     first = operand(x, "x")
-    second = first if y is None else operand(y, "y")
-    sources = (x,) if y is None else (x, y)
-    if y is not None and y is not x:
+    second = first if y is x else operand(y, "y")
+    sources = (x,) if y is x else (x, y)
+    if y is not x:
         try:
             first, second = np.broadcast_arrays(first, second)
         except ValueError:
@@ -275,7 +280,7 @@ def sum(
     (2048.0, 5000.0)
     """
     plan = Plan.make(fmt, None, accumulate, order, False, rounding, options)
-    return _reduce(plan, core.SUM, ops.MUL, x, None, axis, keepdims, dtype, out, "sum")
+    return _reduce(plan, core.SUM, ops.MUL, x, x, axis, keepdims, dtype, out, "sum")
 
 
 @_documented
@@ -307,7 +312,7 @@ def mean(
     (0.255859375, 1.0)
     """
     plan = Plan.make(fmt, None, accumulate, order, False, rounding, options)
-    return _reduce(plan, core.SUM, ops.DIV, x, None, axis, keepdims, dtype, out, "mean")
+    return _reduce(plan, core.SUM, ops.DIV, x, x, axis, keepdims, dtype, out, "mean")
 
 
 @_documented

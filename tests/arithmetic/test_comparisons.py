@@ -79,8 +79,8 @@ BIG = 2**53
 NUMBERS: list[Any] = [
     0, -0.0, 1, -1, BIG, BIG + 1, BIG + 2, -BIG - 1, 2**63 - 1, 2**64, 10**400, float(BIG), float(2**63), 2.0**1023,
     -5e-324, 5e-324, 0.1, Fraction(1, 10), Decimal("0.1"), mpmath.mpf(0.1), mpmath.mpf(1) / 3, Fraction(1, 3), 1 / 3,
-    NAN, INF, -INF, Decimal("NaN"), Decimal("-Infinity"), mpmath.mpf("nan"), mpmath.mpf("inf"), np.float32(0.1), np.int8(-1),
-    np.float16(65504.0), 65504, Fraction(3, 2) * 10**-400, np.uint64(2**64 - 1), 2**64 - 1,
+    NAN, INF, -INF, Decimal("NaN"), Decimal("-Infinity"), mpmath.mpf("nan"), mpmath.mpf("inf"), np.float32(0.1),
+    np.int8(-1), np.float16(65504.0), 65504, Fraction(3, 2) * 10**-400, np.uint64(2**64 - 1), 2**64 - 1,
 ]  # fmt: skip
 
 

@@ -217,7 +217,7 @@ def test_a_product_of_ones_stops_at_two_to_the_p(fmt, limit):
         (3.0, np.ones((1, 1)), {}, "a is a single number"),
         (np.ones((1, 1)), np.ones((1, 1)), {"threads": 0}, "threads=0 is not a positive integer"),
         (np.ones((1, 1)), np.ones((1, 1)), {"order": "random"}, "accepted: sequential, pairwise, blocked(n)"),
-        (np.ones((1, 1)), np.array([[object()]]), {}, "b holds elements that are no binary64 numbers"),
+        (np.ones((1, 1)), np.array([["1"]], object), {}, "b holds no number at index (0, 0): '1' of type str"),
     ],
 )  # fmt: skip
 def test_bad_arguments_are_one_clear_error(a, b, arguments, words):

@@ -17,28 +17,37 @@ from floatemu.projection import Projection
 from floatemu.reference import Datum
 
 
-def rounded(value: Any, fmt: fe.Format, by: Projection, stream: int, position: int) -> Datum:
+def rounded(value: Any, fmt: fe.Format, by: Projection, stream: int, position: int, raised: list[int]) -> Datum:
+    """One rounding; its flags are added to ``raised``."""
     random = 0
     if by.random_bits:
         random = reference.random_word(9, stream, position) >> (32 - by.random_bits)
+    raised.append(reference.flags(value, fmt, by, random))
     return reference.round(value, fmt, by, random)
 
 
 def steps(x: Any, kind: str, numbers: list[int], by: Projection, inner: fe.Format, result: fe.Format) -> Any:
-    """softmax and logsumexp of one row, with stream 1."""
+    """softmax and logsumexp of one row, with stream 1: values and flags of each."""
     top = max(x)
     with mpmath.workprec(300):
-        powers = []
+        powers, raised = [], []
         for i, v in enumerate(x):
-            shifted = rounded(reference.exact(float(v)).value - reference.exact(float(top)).value, inner, by, 5, i)
+            exact = reference.exact(float(v)).value - reference.exact(float(top)).value
+            shifted = rounded(exact, inner, by, 5, i, raised)
             power = mpmath.exp(mpmath.mpf(float(shifted)))
-            powers.append(float(rounded(power, inner, by, 6, i)))
+            powers.append(float(rounded(power, inner, by, 6, i, raised)))
         machine = summation.Machine(by, 9, 7)
         total = summation.reduce(machine, powers, None, kind, numbers, False, inner, inner, inner)
-        log = rounded(mpmath.log(mpmath.mpf(float(total))), inner, by, 8, 0)
-    last = rounded(reference.exact(float(top)).value + log.value, result, by, 9, 0)
-    quotients = [float(rounded(reference.exact(p).value / total.value, result, by, 8, i)) for i, p in enumerate(powers)]
-    return np.array(quotients), float(last)
+        shared = int(np.bitwise_or.reduce([*raised, machine.flags]))
+        late = [shared]
+        log = rounded(mpmath.log(mpmath.mpf(float(total))), inner, by, 8, 0, late)
+    last = float(rounded(reference.exact(float(top)).value + log.value, result, by, 9, 0, late))
+    quotients, masks = [], []
+    for i, p in enumerate(powers):
+        own = [shared]
+        quotients.append(float(rounded(reference.exact(p).value / total.value, result, by, 8, i, own)))
+        masks.append(int(np.bitwise_or.reduce(own)))
+    return (np.array(quotients), np.array(masks, np.uint8)), (last, np.uint8(np.bitwise_or.reduce(late)))
 
 
 @pytest.mark.parametrize("mode", ["rne", "rtp", "rto", "stochastic_a"])
@@ -53,9 +62,23 @@ def test_every_step_is_rounded(mode, order, kind, numbers, inner, result):
     for scale in (0.3, 4.0):
         x = rng.standard_normal(11) * scale
         want, total = steps(x, kind, numbers, by, fe.get_format(inner), fe.get_format(result))
-        assert_bits(softmax(x, result, mode, order=order, accumulate=inner, dtype=np.float64, **given), want)
-        got = logsumexp(x, result, mode, order=order, accumulate=inner, dtype=np.float64, **given)
-        assert_bits(np.asarray(got), np.asarray(total))
+        given |= {"order": order, "accumulate": inner, "dtype": np.float64}
+        assert_bits(softmax(x, result, mode, **given), want[0])
+        assert_bits(np.asarray(logsumexp(x, result, mode, **given)), np.asarray(total[0]))
+        for face, expected in ((softmax, want), (logsumexp, total)):
+            for got, part in zip(face(x, result, mode, flags=True, **given), expected, strict=True):
+                assert_bits(np.asarray(got), np.asarray(part))
+
+
+def test_flags_of_one_row_stay_in_it():
+    x = np.array([[0.0, 0.0], [0.0, -9.0], [0.0, -30.0]])
+    flag = fe.Flag
+    rows = softmax(x, "binary16", flags=True)[1]
+    lost = flag.INEXACT | flag.UNDERFLOW | flag.FLUSHED
+    assert rows.tolist() == [[0, 0], [flag.INEXACT] * 2, [lost] * 2]
+    columns = logsumexp(x, "binary16", axis=1, keepdims=True, flags=True)[1]
+    assert columns.shape == (3, 1)
+    assert columns[:, 0].tolist() == [flag.INEXACT, flag.INEXACT, lost]
 
 
 def test_rows_are_reduced_on_their_own():
