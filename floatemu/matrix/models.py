@@ -127,7 +127,7 @@ def _small(chip: _Chip, instruction: str, shapes: str) -> Iterator[MatrixUnit]:
 def _emulated(chip: _Chip) -> Fused:
     """fp8 mma.sync as software: unpacked to binary16, two HMMA (k mod 4 in {0, 1}, then {2, 3}), then C added."""
     order = tuple(k for half in ((0, 1), (2, 3)) for k in range(32) if k % 4 in half)
-    return chip.step(BINARY32, chip.half, order=order)
+    return chip.step(BINARY32, chip.half, order=order, operand_emin=BINARY16.emin)
 
 
 def _nvidia() -> Iterator[MatrixUnit]:

@@ -101,6 +101,9 @@ class Fused:
         Least exponent of a nonzero accumulator; default ``result.emin``, so that subnormals are not normalised.
     signed_zero : bool
         Whether terms that are all -0 give -0.
+    operand_emin : int, optional
+        Least exponent of a nonzero operand; default its format's. Instructions that convert operands first have
+        the other format's.
     """
 
     length: int
@@ -114,6 +117,7 @@ class Fused:
     order: tuple[int, ...] = ()
     accumulator_emin: int | None = None
     signed_zero: bool = False
+    operand_emin: int | None = None
 
     @property
     def depth(self) -> int:
@@ -129,13 +133,16 @@ class Fused:
         """Return the accumulators (m, n) after all products, as binary64."""
         scales = _scales(x, self.group)
         a, b = x.a, x.b
+        least_a, least_b = (
+            f.emin if self.operand_emin is None else self.operand_emin for f in (x.a_format, x.b_format)
+        )
         if scales is None and x.scale_a is not None and x.scale_b is not None:
             # A power of two beside every operand: exact in binary64, and it moves the exponents along.
             left, right = _spread(x.scale_a, a.shape[1], 1), _spread(x.scale_b, a.shape[1], 0)
-            ea, eb = _shifted(a, x.a_format.emin, left), _shifted(b, x.b_format.emin, right)
+            ea, eb = _shifted(a, least_a, left), _shifted(b, least_b, right)
             a, b = a * left, b * right
         elif scales is None:
-            ea, eb = _exponents(a, x.a_format.emin), _exponents(b, x.b_format.emin)
+            ea, eb = _exponents(a, least_a), _exponents(b, least_b)
         else:
             ea, eb = scales.ea, scales.eb
             a, b = np.where(scales.bad_a, math.nan, a), np.where(scales.bad_b, math.nan, b)
