@@ -151,13 +151,12 @@ def gemm(
         )
     if narrow:
         return work.deliver(work.run(0, work.k, work.c), codes)
-    total = work.total(_interval(promote_every, work), _interval_count(split_k))
+    total = work.total(_interval(promote_every, work), _count(split_k)).reshape(work.shape)
     assert isinstance(target, Format)
     values = _epilogue(total, c, alpha, beta, target, codes)
-    kind = smallest_float(target)
-    return encode(values, target) if codes and target is not BINARY32 else (
-        work.deliver(values, codes) if target is BINARY32 else values.astype(kind)
-    )  # fmt: skip
+    if target == unit.output:
+        return work.deliver(values, codes)
+    return np.asarray(encode(values, target)) if codes else values.astype(smallest_float(target))
 
 
 def _epilogue(total: Array, c: Any, alpha: float, beta: float, target: Format, codes: bool) -> Array:
@@ -186,7 +185,7 @@ def _interval(every: int | None, work: _Work) -> int:
     return int(every)
 
 
-def _interval_count(parts: Any) -> int:
+def _count(parts: Any) -> int:
     if not isinstance(parts, (int, np.integer)) or parts < 1:
         raise UnsupportedError(f"split_k={parts!r} is not a positive integer")
     return int(parts)
