@@ -319,26 +319,32 @@ class EmulatedArray(NDArrayOperatorsMixin):
 
     def _reduced(self, name: str, args: Any, kwargs: Any) -> EmulatedArray:
         operands = self._aligned(args[:1])
-        given = dict(zip(("axis",), args[1:], strict=False)) | kwargs
-        if len(args) > 2 or set(given) - {"axis", "keepdims"}:
+        names = ("ord", "axis", "keepdims") if name == "norm" else ("axis",)
+        given = dict(zip(names, args[1:], strict=False)) | kwargs
+        of_vectors = given.get("ord") == 2 and (isinstance(given.get("axis"), int) or np.ndim(args[0]) == 1)
+        if given.pop("ord", None) is not None and not of_vectors:
             raise UnsupportedError(
-                f"np.{name} of an EmulatedArray takes axis and keepdims; given {sorted(given)}. For another order or "
-                f"accumulator call floatemu's own with .values"
+                "np.linalg.norm of an EmulatedArray is the root of the sum of squares: leave out ord"
+            )
+        unknown = sorted(set(given) - {"axis", "keepdims", "order", "accumulate"})
+        if len(args) > len(names) + 1 or unknown:
+            raise UnsupportedError(
+                f"np.{name} of an EmulatedArray takes axis and keepdims; given {unknown or args[1:]}. Its method, and "
+                f"fe.{name}(x, fmt), take order= and accumulate= too"
             )
         given = {key: value for key, value in given.items() if value is not None}
-        stream = _derived(name, tuple(x.stream if isinstance(x, EmulatedArray) else 0 for x in operands))
-        settings = self.settings
-        options = settings.options(stream) | {"dtype": self._data.dtype} | given
-        rounding = settings.projection.rounding
-        return self._like(REDUCTIONS[name](*map(_raw, operands), self.fmt, rounding, **options), stream)
+        stream = _derived(name, tuple(x.stream for x in operands))
+        options = self.settings.options(stream) | {"dtype": self._data.dtype} | given
+        data = REDUCTIONS[name](*map(_raw, operands), self.fmt, self.settings.projection.rounding, **options)
+        return self._like(data, stream)
 
-    def sum(self, axis: Any = None, keepdims: bool = False) -> EmulatedArray:
-        """Sum from first to last, every partial sum rounded to the format."""
-        return self._reduced("sum", (self,), {"axis": axis, "keepdims": keepdims})
+    def sum(self, axis: Any = None, keepdims: bool = False, **how: Any) -> EmulatedArray:
+        """Sum from first to last, every partial sum rounded to the format; or by ``order=`` and ``accumulate=``."""
+        return self._reduced("sum", (self,), {"axis": axis, "keepdims": keepdims, **how})
 
-    def mean(self, axis: Any = None, keepdims: bool = False) -> EmulatedArray:
-        """:meth:`sum` divided by the count, rounded to the format."""
-        return self._reduced("mean", (self,), {"axis": axis, "keepdims": keepdims})
+    def mean(self, axis: Any = None, keepdims: bool = False, **how: Any) -> EmulatedArray:
+        """:meth:`sum` divided by the count, rounded to the format; ``order=`` and ``accumulate=`` as there."""
+        return self._reduced("mean", (self,), {"axis": axis, "keepdims": keepdims, **how})
 
     def dot(self, other: Any) -> Any:
         """The product with an array of the same format, as ``@``."""
@@ -483,6 +489,8 @@ def _source(x: Any) -> tuple[np.ndarray[Any, Any], Format | None]:
             return np.asarray(decode(*found)), found[1]
     try:
         array = as_array(x)
+    except UnsupportedError:
+        raise
     except TypeError as error:  # of a foreign library
         raise UnsupportedError(f"{type(x).__name__} cannot be read: {error}; accepted: arrays of numbers") from None
     return array, dtype_format(array.dtype) if hasattr(x, "dtype") else None

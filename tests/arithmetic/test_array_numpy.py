@@ -45,6 +45,28 @@ def test_sequences_of_operations_run_from_first_to_last() -> None:
     assert_bits(np.diff(x, axis=0).values, (x[1:] - x[:-1]).values)
 
 
+def test_reductions_name_order_and_accumulator() -> None:
+    x, ones = matrix(), fe.asarray(np.ones(4096), "e5m2")
+    assert ones.sum().item() == 8
+    assert (ones.sum(order="pairwise").item(), ones.sum(accumulate="binary32").item()) == (4096, 4096)
+    assert_bits(x.mean(1, order="kahan").values, fe.mean(x.values, "bfloat16", axis=1, order="kahan"))
+    with pytest.raises(fe.UnsupportedError, match="order='backwards' is not an order"):
+        x.sum(order="backwards")
+    with pytest.raises(fe.UnsupportedError, match=r"takes axis and keepdims; given \['precision'\]"):
+        x.sum(precision=3)
+
+
+def test_norms_are_roots_of_sums_of_squares() -> None:
+    x = matrix()
+    assert_bits(np.linalg.norm(x).values, np.asarray(fe.norm(x.values, "bfloat16")))
+    assert_bits(np.linalg.norm(x, axis=1).values, fe.norm(x.values, "bfloat16", axis=1))
+    assert_bits(np.linalg.norm(x, None, 1, True).values, fe.norm(x.values, "bfloat16", axis=1, keepdims=True))
+    assert_bits(np.linalg.norm(x[0], 2).values, np.asarray(fe.norm(x.values[0], "bfloat16")))
+    for other in (1, 2, np.inf, "fro"):
+        with pytest.raises(fe.UnsupportedError, match="leave out ord"):
+            np.linalg.norm(x, other)
+
+
 def test_products_of_vectors() -> None:
     x, y = matrix()[0], matrix()[1]
     outer = [[step("mul", a, b) for b in y.tolist()] for a in x.tolist()]
@@ -202,6 +224,8 @@ def test_ways_out_that_do_not_exist_say_so() -> None:
         fe.asarray([1.0], "binary8p3se").to_ml_dtypes()
     with pytest.raises(fe.FormatError, match=r"list has no format of its own: name one, as in fe\.asarray"):
         fe.asarray([1.0, 2.0])
+    with pytest.raises(fe.UnsupportedError, match=r"^x has dtype <U3"):
+        fe.asarray("abc", "e4m3fn")
     with pytest.raises(fe.FormatError, match="int64"):
         fe.asarray([1.0], np.int64)
 
