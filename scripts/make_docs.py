@@ -16,6 +16,9 @@ import floatemu as fe
 from analysis import landmarks
 from analysis.numerals import decimal, dyadic
 
+sys.path.insert(0, str(Path(__file__).parent))
+import table_of_units
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -66,6 +69,7 @@ def slow_tests() -> str:
 PARTS = {
     "README.md": {"demo": demo_output},
     "docs/formats.md": {"formats": formats_table, "aliases": aliases_table},
+    "docs/matrix.md": {"units": table_of_units.units_table},
     "CONTRIBUTING.md": {"slow": slow_tests},
 }
 

@@ -139,7 +139,7 @@ def gemm(
     >>> a = np.full((1, 4096), 2.0**-6); b = np.ones((4096, 1))
     >>> a[0, 0] = 256
     >>> float(fe.matrix.gemm(unit, a, b)[0, 0]), float(fe.matrix.gemm(unit, a, b, promote_every=128)[0, 0])
-    (256.0, 317.5)
+    (256.0, 318.0)
     """
     work = _Work.make(unit, a, b, None, scale_a, scale_b, codes, threads)
     target = unit.output if output is None else get_format(output)
