@@ -1,0 +1,1 @@
+"""Captures of what a GPU's matrix units answer; see docs/capture.md."""
