@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -368,11 +368,39 @@ class Builder:
         if result.value.size != 1:
             raise UnsupportedError(f"backward needs a scalar; the result has shape {result.shape}; sum it first")
         needed = self._between(result, wrt)
-        gradients: dict[int, Var] = {}
         last = self.nodes[result.ref.node]
         with self.at(last.path, direction="backward", step=last.step, site=last.site):
-            gradients[last.id] = self.constant(1.0).broadcast(result.shape)
-        for index in range(last.id, -1, -1):
+            seed = self.constant(1.0).broadcast(result.shape)
+        gradients = self.sweep(result, seed, needed)
+        with self.at(direction="backward"):
+            return [gradients.get(var.ref.node) or self.constant(0.0).broadcast(var.shape) for var in wrt]
+
+    def sweep(self, result: Var, seed: Var, needed: Set[int]) -> dict[int, Var]:
+        """Record the VJPs of all nodes between some nodes and a result, last node first.
+
+        Parameters
+        ----------
+        result : Var
+        seed : Var
+            Gradient of the result, of its shape.
+        needed : set of int
+            Nodes that gradients are passed on to.
+
+        Returns
+        -------
+        dict of int to Var
+            Gradient of each needed node that the result depends on.
+
+        Examples
+        --------
+        >>> b = Builder("t")
+        >>> x = b.constant(3.0)
+        >>> y = x * x
+        >>> {node: g.value.item() for node, g in b.sweep(y, b.constant(1.0), {0, 1}).items()}
+        {1: 1.0, 0: 6.0}
+        """
+        gradients = {result.ref.node: seed}
+        for index in range(result.ref.node, -1, -1):
             node = self.nodes[index]
             if index not in gradients or index not in needed:
                 continue
@@ -383,8 +411,36 @@ class Builder:
                         grad = vjp(inputs, Var(self, Value(index)), gradients[index], node.attributes)
                         known = gradients.get(ref.node)
                         gradients[ref.node] = grad if known is None else known + grad
-        with self.at(direction="backward"):
-            return [gradients.get(var.ref.node) or self.constant(0.0).broadcast(var.shape) for var in wrt]
+        return gradients
+
+    @classmethod
+    def resume(cls, tape: Tape, values: Sequence[Array]) -> Builder:
+        """Go on where a tape ends, from the values of one of its replays.
+
+        Parameters
+        ----------
+        tape : Tape
+        values : sequence of ndarray
+            One for each node, in binary64.
+
+        Returns
+        -------
+        Builder
+
+        Examples
+        --------
+        >>> import analysis as an
+        >>> tape = an.nets.chain(1.0, 0.5, 2)
+        >>> values = [outputs[0] for outputs in an.replay(tape, an.Float64()).values]
+        >>> builder = Builder.resume(tape, values)
+        >>> (Var(builder, tape.targets["result"]) + builder.constant(1.0)).value.item()
+        1.25
+        """
+        builder = cls(tape.name)
+        builder.nodes, builder.values = list(tape.nodes), list(values)
+        builder.targets = dict(tape.targets)
+        builder._storages = 1 + max((output.storage for node in tape.nodes for output in node.outputs), default=-1)
+        return builder
 
     def _between(self, result: Var, wrt: Sequence[Var]) -> set[int]:
         # nodes that depend on one of wrt: gradients of all others are never asked for and not recorded
