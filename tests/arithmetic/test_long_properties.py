@@ -131,8 +131,8 @@ def test_sum(order: str, formats: Any, drawn: Any, words: Any) -> None:
     assert_bits(np.float64(got), np.float64(right), None, f"{x} in {accumulate.name}, {result.name} by {by}")
 
 
-# Loops of products are compiled for each mode: three modes here, all nine in a search.
-MODES = st.sampled_from([0, 4, 8]) if settings().derandomize else st.integers(0, 8)
+# Loops of products are compiled for each mode: one mode here, all nine in a search.
+MODES = st.just(0) if settings().derandomize else st.integers(0, 8)
 
 
 @pytest.mark.parametrize("fused", [False, True], ids=["separate", "fused"])
