@@ -182,8 +182,7 @@ def project_array(
     written = _written(request.fmt, carrier, coded)
     if carrier is not None and _direct(x, out, carrier, written, random):
         views = [None if a is None else a.reshape(-1) for a in (x, out, flags, random)]
-        two_steps = coded and (flags is not None or _in_two_steps(request))
-        piece = CODED if two_steps else max(x.size, 1)
+        piece = CODED if coded and _in_two_steps(request, flags) else max(x.size, 1)
         for start in range(0, x.size, piece):
             parts = [None if a is None else a[start : start + piece] for a in views]
             _carrier_block(parts[0], parts[1], parts[2], parts[3], carrier, request, coded, start)
@@ -267,7 +266,7 @@ def _carrier_block(
 ) -> None:
     word = np.uint32 if carrier == "float32" else np.uint64
     mode = int(request.projection.rounding)
-    if coded and (flags is not None or _in_two_steps(request)):
+    if coded and _in_two_steps(request, flags):
         # The values are the format's own: encoding them rounds nothing, in any mode.
         values = np.empty(x.size, carrier)
         _carrier_block(x, values, flags, random, carrier, request, False, first)
@@ -288,9 +287,10 @@ def _carrier_block(
     )
 
 
-def _in_two_steps(request: Request) -> bool:
-    """Whether codes are made from values, so that there is no second kernel for each mode."""
-    return request.projection.rounding is not Rounding.NEAREST_TIES_TO_EVEN
+def _in_two_steps(request: Request, flags: Any) -> bool:
+    """Whether codes are made from values, so that there is no second kernel for each mode, nor for wide codes' flags."""
+    nearest = request.projection.rounding is Rounding.NEAREST_TIES_TO_EVEN
+    return not nearest or (flags is not None and request.fmt.k > 8)
 
 
 def _scaled_block(x: Any, out: Any, flags: Any, random: Any, request: Request, coded: bool, first: int) -> None:
