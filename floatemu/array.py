@@ -9,7 +9,6 @@ Comparisons are exact and give booleans.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,8 +18,20 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from floatemu import dlpack
-from floatemu._core.random import stream_state
-from floatemu.array_functions import COMPOSED, EXACT, FILLED, JOINS, MOVES, REDUCTIONS, ROUNDED, SHAPES
+from floatemu.array_functions import (
+    COMPOSED,
+    EXACT,
+    FILLED,
+    JOINS,
+    MOVES,
+    REDUCTIONS,
+    ROUNDED,
+    SHAPES,
+    by_shape,
+    derived,
+    describe,
+    of_part,
+)
 from floatemu.codec import decode, encode
 from floatemu.errors import FormatError, ProjectionError, UnsupportedError
 from floatemu.format import Format
@@ -61,8 +72,9 @@ class EmulatedArray(NDArrayOperatorsMixin):
     codes : numpy.ndarray
         Their codes, in the smallest unsigned dtype.
     stream : int
-        Selects the random bits of the stochastic modes: an operation derives its own from its name and its
-        operands' streams, so that a program gives the same bits in each run and different ones in each operation.
+        Selects the random bits of the stochastic modes. An operation derives its own from its name and its operands'
+        streams, a part from its index: a program gives the same bits in each run, and other bits in each operation
+        but those that repeat one on the same operands.
 
     Examples
     --------
@@ -157,13 +169,13 @@ class EmulatedArray(NDArrayOperatorsMixin):
         return EmulatedArray(np.asarray(data), self.fmt, self.settings, self.stream if stream is None else stream)
 
     def __getitem__(self, index: Any) -> EmulatedArray:
-        return self._like(self._data[index])
+        return self._like(self._data[index], of_part(self, index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(value, EmulatedArray) and value.fmt == self.fmt:
             self._data[index] = value._data
             return
-        stream = _derived("setitem", (self.stream,))
+        stream = derived("setitem", (self.stream,))
         options = self.settings.options(stream) | {"dtype": self._data.dtype}
         self._data[index] = round_values(_raw(value), self.fmt, self.settings.projection.rounding, **options)
         self.stream = stream  # the next assignment, and what is computed from it, has random bits of its own
@@ -214,7 +226,7 @@ class EmulatedArray(NDArrayOperatorsMixin):
         if options:
             return asarray(self._data, target, **options)
         rounding = self.settings.projection.rounding
-        stream = _derived("astype", (self.stream,))
+        stream = derived("astype", (self.stream,))
         options = self.settings.options(stream) | {"dtype": smallest_float(target)}
         return EmulatedArray(round_values(self._data, target, rounding, **options), target, self.settings, stream)
 
@@ -255,7 +267,7 @@ class EmulatedArray(NDArrayOperatorsMixin):
             raise UnsupportedError(f"np.{name} is not defined for EmulatedArray; defined: {known}")
         operands = self._aligned(inputs)
         first = next(x for x in operands if isinstance(x, EmulatedArray))
-        stream = _derived(name, tuple(x.stream if isinstance(x, EmulatedArray) else 0 for x in operands))
+        stream = derived(name, tuple(x.stream if isinstance(x, EmulatedArray) else 0 for x in operands))
         raw = [_raw(x) for x in operands]
         if name in MOVES:
             # A value of the format, but for the sign of zero and for what an unsigned format has no room for.
@@ -280,7 +292,7 @@ class EmulatedArray(NDArrayOperatorsMixin):
                 if not compare and (x.fmt != self.fmt or x.settings != self.settings):
                     what = "formats" if x.fmt != self.fmt else "settings"
                     raise UnsupportedError(
-                        f"the operands have different {what}: {_describe(self)} and {_describe(x)}; name the result's "
+                        f"the operands have different {what}: {describe(self)} and {describe(x)}; name the result's "
                         "format with fe.add(x, y, fmt) and its kind, or bring one to the other's with .astype(fmt)"
                     )
                 result.append(x)
@@ -299,14 +311,14 @@ class EmulatedArray(NDArrayOperatorsMixin):
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         name = function.__name__
         if name in SHAPES:
-            return _by_shape(function, args, kwargs)
+            return by_shape(EmulatedArray, function, args, kwargs)
         if name in JOINS and args:
-            return _by_shape(function, (self._aligned(tuple(args[0])), *args[1:]), kwargs)
+            return by_shape(EmulatedArray, function, (self._aligned(tuple(args[0])), *args[1:]), kwargs)
         if name == "where" and len(args) == 3:
-            return _by_shape(function, (_raw(args[0]), *self._aligned(args[1:])), kwargs)
+            return by_shape(EmulatedArray, function, (_raw(args[0]), *self._aligned(args[1:])), kwargs)
         if name in FILLED:
             value = args[1] if FILLED[name] is None else FILLED[name]
-            return _by_shape(np.full_like, (args[0], *self._aligned((value,))), kwargs)
+            return by_shape(EmulatedArray, np.full_like, (args[0], *self._aligned((value,))), kwargs)
         if name in REDUCTIONS:
             return self._reduced(name, args, kwargs)
         if name in COMPOSED:
@@ -333,7 +345,7 @@ class EmulatedArray(NDArrayOperatorsMixin):
                 f"fe.{name}(x, fmt), take order= and accumulate= too"
             )
         given = {key: value for key, value in given.items() if value is not None}
-        stream = _derived(name, tuple(x.stream for x in operands))
+        stream = derived(name, tuple(x.stream for x in operands))
         options = self.settings.options(stream) | {"dtype": self._data.dtype} | given
         data = REDUCTIONS[name](*map(_raw, operands), self.fmt, self.settings.projection.rounding, **options)
         return self._like(data, stream)
@@ -379,47 +391,6 @@ def _format(fmt: Any) -> Format:
 
 def _raw(x: Any) -> Any:
     return x._data if isinstance(x, EmulatedArray) else x
-
-
-def _describe(x: EmulatedArray) -> str:
-    projection = x.settings.projection
-    return f"{x.fmt.name} ({projection.rounding.name}, {projection.saturation.name})"
-
-
-def _derived(name: str, streams: tuple[int, ...]) -> int:
-    """The stream of an operation: a mix of its name and its operands' streams, the same in every run."""
-    state = zlib.crc32(name.encode())
-    for stream in streams:
-        state = stream_state(state, stream)
-    return state
-
-
-def _by_shape(function: Any, args: Any, kwargs: Any) -> Any:
-    """Run a function that makes no new numbers on the values; wrap what comes back as floats."""
-    found: list[EmulatedArray] = []
-
-    def strip(x: Any) -> Any:
-        if isinstance(x, EmulatedArray):
-            if found and (x.fmt != found[0].fmt or x.settings != found[0].settings):
-                raise UnsupportedError(
-                    f"np.{function.__name__} of different formats or settings: {_describe(found[0])}, {_describe(x)}; "
-                    "bring one to the other's with .astype(fmt)"
-                )
-            found.append(x)
-            return x._data
-        return type(x)(strip(item) for item in x) if isinstance(x, (list, tuple)) else x
-
-    def wrap(x: Any) -> Any:
-        if isinstance(x, (list, tuple)):
-            return type(x)(wrap(item) for item in x)
-        if not isinstance(x, (np.ndarray, np.floating)) or np.asarray(x).dtype.kind != "f":
-            return x
-        return found[0]._like(np.asarray(x, found[0]._data.dtype), stream)
-
-    stripped = [strip(x) for x in args]
-    result = function(*stripped, **{key: strip(value) for key, value in kwargs.items()})
-    stream = _derived(function.__name__, tuple(x.stream for x in found))
-    return wrap(result)
 
 
 def asarray(

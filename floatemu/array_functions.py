@@ -6,12 +6,14 @@ operations is written in numpy's own words, so that each of them goes back throu
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from floatemu import arithmetic, functions, functions_circular, gemm, reductions
+from floatemu._core.random import stream_state
 from floatemu.errors import UnsupportedError
 from floatemu.format import Format
 
@@ -149,3 +151,62 @@ COMPOSED: dict[str, Callable[..., Any]] = {
     "prod": _prod,
 }
 """numpy functions that are several operations, each rounded, from first to last."""
+
+
+def describe(x: Any) -> str:
+    """The format and the projection of an array, for messages."""
+    projection = x.settings.projection
+    return f"{x.fmt.name} ({projection.rounding.name}, {projection.saturation.name})"
+
+
+def derived(name: str, streams: tuple[int, ...]) -> int:
+    """The stream of an operation: a mix of its name and its operands' streams, the same in every run."""
+    state = zlib.crc32(name.encode())
+    for stream in streams:
+        state = stream_state(state, stream)
+    return state
+
+
+def of_part(x: Any, index: Any) -> int:
+    """The stream of ``x[index]``: parts of one array must not share random bits."""
+    if not x.settings.projection.rounding.stochastic:
+        return int(x.stream)
+    parts = index if isinstance(index, tuple) else (index,)
+    return derived("getitem", (x.stream, *(zlib.crc32(_place(part)) for part in parts)))
+
+
+def _place(part: Any) -> bytes:
+    """One index in bytes that do not depend on the integer type it is written in."""
+    if isinstance(part, slice):
+        return b":".join(_place(v) for v in (part.start, part.stop, part.step))
+    if part is None or part is Ellipsis:
+        return repr(part).encode()
+    array = np.asarray(part)
+    return array.astype(np.bool_ if array.dtype == np.bool_ else np.int64).tobytes()
+
+
+def by_shape(kind: Any, function: Any, args: Any, kwargs: Any) -> Any:
+    """Run a function that makes no new numbers on the values of arrays of ``kind``; wrap what comes back as floats."""
+    found: list[Any] = []
+
+    def strip(x: Any) -> Any:
+        if isinstance(x, kind):
+            if found and (x.fmt != found[0].fmt or x.settings != found[0].settings):
+                raise UnsupportedError(
+                    f"np.{function.__name__} of different formats or settings: {describe(found[0])}, {describe(x)}; "
+                    "bring one to the other's with .astype(fmt)"
+                )
+            found.append(x)
+            return x._data
+        return type(x)(strip(item) for item in x) if isinstance(x, (list, tuple)) else x
+
+    def wrap(x: Any, stream: int) -> Any:
+        if isinstance(x, (list, tuple)):
+            return type(x)(wrap(item, stream_state(stream, i)) for i, item in enumerate(x))
+        if not isinstance(x, (np.ndarray, np.floating)) or np.asarray(x).dtype.kind != "f":
+            return x
+        return found[0]._like(np.asarray(x, found[0]._data.dtype), stream)
+
+    stripped = [strip(x) for x in args]
+    result = function(*stripped, **{key: strip(value) for key, value in kwargs.items()})
+    return wrap(result, derived(function.__name__, tuple(x.stream for x in found)))

@@ -189,6 +189,19 @@ def test_assignments_have_random_bits_of_their_own() -> None:
     assert again.tolist() == x.tolist()
 
 
+def test_parts_of_an_array_have_random_bits_of_their_own() -> None:
+    x = fe.asarray(np.full((64, 1), 1.25), "e4m3fn", "stochastic_a", seed=1)
+    products = [(x[i] * 1.1).item() for i in range(64)]
+    assert len(set(products)) == 2
+    assert [(row * 1.1).item() for row in x] == products
+    parts = np.split(x, 64)
+    assert len({(part * 1.1).item() for part in parts}) == 2
+    assert len({(x[np.array([i])] * 1.1).item() for i in range(64)}) == 2
+    assert x[3].stream == x[np.int64(3)].stream == x[np.uint8(3)].stream
+    assert x[3:5].stream == x[np.int64(3) : np.int64(5)].stream
+    assert x[3:5].stream != x[3:6].stream != x[..., 0].stream
+
+
 def test_numbers_of_python_in_and_out() -> None:
     x = fe.asarray([1.5, 2.0], "binary16")
     assert (x[0].item(), x.item(1), float(x[0]), int(x[1])) == (1.5, 2.0, 1.5, 2)
