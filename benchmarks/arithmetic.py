@@ -107,18 +107,18 @@ def of_torch(fmt: str) -> Iterator[Case]:
 
 
 def of_gfloat(fmt: str) -> Iterator[Case]:
-    """gfloat rounds; the operation before it is numpy's. A part of the array, for its temporaries are many."""
+    """gfloat rounds; the operation before it is numpy's."""
     try:
         import gfloat
         from gfloat import formats
     except ImportError:
         return
     info = getattr(formats, f"format_info_{'ocp_e4m3' if fmt == 'e4m3fn' else fmt}")
-    x, y, _ = (v[: COUNT // 16].astype(np.float64) for v in operands(fmt))
+    x, y, _ = (v.astype(np.float64) for v in operands(fmt))
     for name, function in NUMPYS.items():
         args = (x, y) if function.nin == 2 else (x,)
         run = lambda f=function, a=args: gfloat.round_ndarray(info, f(*a))  # noqa: E731
-        yield Case(name, fmt, "gfloat", run, x.size, "double")
+        yield Case(name, fmt, "gfloat", run, note="double")
 
 
 def cases(fmt: str) -> list[Case]:

@@ -149,7 +149,9 @@ class EmulatedArray(NDArrayOperatorsMixin):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if copy is False:
-            return self.values if dtype is None else self.values.astype(dtype, copy=False)
+            if dtype is not None and np.dtype(dtype) != self._data.dtype:
+                raise UnsupportedError(f"the values are {self._data.dtype}: as {np.dtype(dtype)} they need a copy")
+            return self.values
         return self._data.astype(self._data.dtype if dtype is None else dtype, copy=True)
 
     def __dlpack__(self, *, copy: bool | None = None, **options: Any) -> Any:

@@ -289,6 +289,16 @@ def test_dlpack_refuses_other_devices_and_takes_plain_types() -> None:
     assert fe.asarray(Tensor(np.ones(2), 2)).fmt.name == "binary64"
 
 
+def test_views_for_numpy_are_read_only_and_no_copies() -> None:
+    x = matrix()
+    view = np.asarray(x, copy=False)
+    assert np.shares_memory(view, x.values)
+    assert not view.flags.writeable
+    assert not np.shares_memory(np.array(x), x.values)
+    with pytest.raises(fe.UnsupportedError, match="as float64 they need a copy"):
+        np.asarray(x, np.float64, copy=False)
+
+
 def test_dlpack_out_is_a_copy() -> None:
     x = matrix()
     shared = np.from_dlpack(x)
