@@ -77,6 +77,12 @@ class Arithmetic(Protocol):
     def erf_slope(self, x: Array) -> Array:
         """Derivative of the error function, 2/sqrt(pi) e^(-x^2)."""
 
+    def sin(self, x: Array) -> Array:
+        """Sine; NaN at the infinities."""
+
+    def cos(self, x: Array) -> Array:
+        """Cosine; NaN at the infinities."""
+
     def sum(self, x: Array, axis: int, keepdims: bool) -> Array:
         """Sum along one axis, in index order."""
 
@@ -84,7 +90,7 @@ class Arithmetic(Protocol):
         """(..., M, K) by (..., K, N); each element is a sum over K in index order."""
 
     def positive(self, x: Array) -> npt.NDArray[np.bool_]:
-        """Where x > 0."""
+        """Where x > 0, or x is NaN: a rectifier lets NaN through, as those of real frameworks do."""
 
     def greater(self, x: Array, y: Array) -> npt.NDArray[np.bool_]:
         """Where x > y."""

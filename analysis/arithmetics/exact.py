@@ -131,6 +131,14 @@ class Exact:
         factor = 2 / mp.sqrt(mp.pi)
         return self._each(lambda a: factor * mp.exp(-a * a), x)
 
+    def sin(self, x: Array) -> Array:
+        """Return sin x."""
+        return self._each(self._mp.sin, x)
+
+    def cos(self, x: Array) -> Array:
+        """Return cos x."""
+        return self._each(self._mp.cos, x)
+
     def sum(self, x: Array, axis: int, keepdims: bool) -> Array:
         """Return the sum along an axis, rounded once."""
         rows = np.moveaxis(x, axis, -1)
@@ -153,8 +161,8 @@ class Exact:
         return out
 
     def positive(self, x: Array) -> npt.NDArray[np.bool_]:
-        """Return where x > 0."""
-        return self._each(lambda a: a > 0, x).astype(np.bool_)
+        """Return where x > 0 or x is NaN."""
+        return self._each(lambda a: not a <= 0, x).astype(np.bool_)
 
     def greater(self, x: Array, y: Array) -> npt.NDArray[np.bool_]:
         """Return where x > y."""

@@ -76,6 +76,14 @@ class Float64:
         """Return 2/sqrt(pi) e^(-x^2)."""
         return elementary.erf_slope(x)
 
+    def sin(self, x: Array) -> Array:
+        """Return sin x."""
+        return elementary.sin(x)
+
+    def cos(self, x: Array) -> Array:
+        """Return cos x."""
+        return elementary.cos(x)
+
     def sum(self, x: Array, axis: int, keepdims: bool) -> Array:
         """Return the sum along an axis, added in index order (0 for an empty axis)."""
         if x.shape[axis] == 0:
@@ -93,8 +101,8 @@ class Float64:
         return total
 
     def positive(self, x: Array) -> npt.NDArray[np.bool_]:
-        """Return where x > 0."""
-        return np.asarray(x > 0, dtype=np.bool_)
+        """Return where x > 0 or x is NaN."""
+        return np.asarray(~(x <= 0), dtype=np.bool_)
 
     def greater(self, x: Array, y: Array) -> npt.NDArray[np.bool_]:
         """Return where x > y."""
