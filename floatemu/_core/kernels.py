@@ -31,7 +31,21 @@ from floatemu._core import exact as _exact
 from floatemu._core import random as _random
 from floatemu._core import rounding as _rounding
 from floatemu._core.random import draw, word_at
-from floatemu._core.rounding import SA, decode_code, project_carrier, project_scaled
+from floatemu._core.rounding import (
+    INEXACT,
+    NA,
+    NE,
+    SA,
+    SB,
+    SC,
+    TN,
+    TO,
+    TP,
+    TZ,
+    decode_code,
+    project_carrier,
+    project_scaled,
+)
 
 JIT_DISABLED: bool = getattr(config, "DISABLE_JIT")  # noqa: B009  (set when numba reads its settings)
 _njit: Any = numba.njit
@@ -235,7 +249,9 @@ def carrier_loop(carrier: str, fixed: int | None, coded: bool, flagged: bool) ->
     carrier : str
         "float32" or "float64".
     fixed : int, optional
-        A :class:`~floatemu.projection.Rounding`, fixed at compile time; None: run-time data.
+        A :class:`~floatemu.projection.Rounding`, fixed at compile time; None: any other than nearest-even, as
+        run-time data, which chooses among tiles that are each compiled for one: flags are wanted seldom enough to
+        compile eight modes when the first is, and ten times faster so.
     coded : bool
         Whether results are codes rather than carrier bits.
     flagged : bool
@@ -250,25 +266,64 @@ def carrier_loop(carrier: str, fixed: int | None, coded: bool, flagged: bool) ->
     """
     word, t = CARRIERS[carrier]
     may_draw = fixed is None or fixed >= SA
-    known, constant = fixed is not None, 0 if fixed is None else fixed
+    known = fixed is not None
     w32, g = np.uint32, GENERATOR_WORD
     tile_size, ahead = TILE_BYTES // np.dtype(carrier).itemsize, AHEAD_BYTES // np.dtype(carrier).itemsize
-
-    def tile(
-        source: Any, result: Any, flags: Any, target: Any, given: Any, draws: Any, random: Any, n: Any, ones: Any
-    ) -> Any:
-        mode = constant if known else given
-        for i in range(source.size):
-            r = word(random[i]) if draws else word(0)
-            out, flag = project_carrier(word, t, source[i], target, mode, r, n, ones, coded, flagged)
-            result[i] = out
-            if flagged:
-                flags[i] = flag
-
     label = (
         f"{carrier} {'any' if fixed is None else fixed} {'codes' if coded else 'values'}{' flags' if flagged else ''}"
     )
-    register_jitable(named(tile, label))  # part of the loop, a function of its own only so that LLVM sees a plain loop
+
+    def make_tile(mode: int) -> Any:
+        draws = mode >= SA
+        # Whether a result is tiny takes a second rounding. That of stochastic modes is too long to be vectorised with
+        # the first; it waits for a second pass, as most numbers do not need it.
+        later = flagged and draws
+        kind = 2 if later else int(flagged)
+        magnitude = word((1 << (31 if t == 23 else 63)) - 1)
+
+        def tile(source: Any, result: Any, flags: Any, target: Any, random: Any, n: Any, ones: Any) -> Any:
+            for i in range(source.size):
+                r = word(random[i]) if draws else word(0)
+                out, flag = project_carrier(word, t, source[i], target, mode, r, n, ones, coded, kind)
+                result[i] = out
+                if flagged:
+                    flags[i] = flag
+            if later:
+                normal = word(target.emin << word(t))
+                for i in range(source.size):
+                    if word(source[i] & magnitude) < normal and flags[i] & INEXACT != 0:
+                        r = word(random[i]) if draws else word(0)
+                        _, flag = project_carrier(word, t, source[i], target, mode, r, n, ones, coded, 1)
+                        flags[i] = flag
+
+        # Part of the loop, a function of its own only so that LLVM sees a plain loop.
+        register_jitable(named(tile, f"{label} {mode}"))
+        return tile
+
+    one = make_tile(fixed or 0)
+    na, tz, tp, tn, to, sa, sb, sc = (one if known else make_tile(mode) for mode in range(NE + 1, SC + 1))
+
+    def tiles(source: Any, result: Any, flags: Any, target: Any, given: Any, random: Any, n: Any, ones: Any) -> Any:
+        if known:
+            one(source, result, flags, target, random, n, ones)
+        elif given == NA:
+            na(source, result, flags, target, random, n, ones)
+        elif given == TZ:
+            tz(source, result, flags, target, random, n, ones)
+        elif given == TP:
+            tp(source, result, flags, target, random, n, ones)
+        elif given == TN:
+            tn(source, result, flags, target, random, n, ones)
+        elif given == TO:
+            to(source, result, flags, target, random, n, ones)
+        elif given == SA:
+            sa(source, result, flags, target, random, n, ones)
+        elif given == SB:
+            sb(source, result, flags, target, random, n, ones)
+        else:
+            sc(source, result, flags, target, random, n, ones)
+
+    register_jitable(named(tiles, f"{label} tiles"))
 
     def loop(
         source: Any, result: Any, flags: Any, target: Any, given: Any, random: Any, n: Any, state: Any, first: Any
@@ -296,7 +351,7 @@ def carrier_loop(carrier: str, fixed: int | None, coded: bool, flagged: bool) ->
                         drawn[2 * i] = w32(both & g(0xFFFFFFFF)) >> spare
                         drawn[2 * i + 1] = w32(both >> g(32)) >> spare
                     piece = drawn[odd : odd + stop - start]
-            tile(source[start:stop], result[start:stop], flags[start:stop], target, given, draws, piece, n, ones)
+            tiles(source[start:stop], result[start:stop], flags[start:stop], target, given, piece, n, ones)
 
     return compiled(loop, label)
 
