@@ -128,7 +128,7 @@ def test_unit_equals_its_model(unit):
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", FLOAT_UNITS, ids=str)
 def test_unit_equals_its_model_on_hundreds_of_inputs(unit):
-    """A few hundred inputs for each step, distribution and length: six minutes."""
+    """A few hundred inputs for each step, distribution and length: two minutes."""
     compare(unit, total=400, least=20)
 
 
