@@ -262,10 +262,11 @@ def _p7(x: Case) -> Iterator[Vector]:
 
 
 def _p8(x: Case) -> Iterator[Vector]:
-    for depth in (25, 26):
-        p = power(-depth)
+    # From below, the products lead to 1 + 2^-23 exactly if all their bits are kept; beside 1 they lie one place lower.
+    for depth, units in ((25, (1, 1, 1, 3)), (26, (1, 1, 1, 3, 1, 1, 1, 3))):
+        products = {place: n * power(-depth) for place, n in enumerate(units)}
         for c, name in ((1 - power(-24), "below"), (Fraction(1), "one")):
-            yield Vector(f"depth={depth},c={name}", {0: p, 1: p, 2: p, 3: 3 * p}, c)
+            yield Vector(f"depth={depth},c={name}", products, c)
 
 
 def _p9(x: Case) -> Iterator[Vector]:
