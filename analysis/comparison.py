@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,12 @@ import floatemu as fe
 
 from . import measures
 from .arithmetics.base import Array
-from .engine import Record, Run, perturb
+from .engine import Record, Run
 from .events import Event, absorbed, flips
 from .ops import get_op
 from .tape import Node, Tape
 
-__all__ = ["NodeReport", "TargetReport", "alone", "ancestors", "compare_nodes", "compare_target", "flip_events"]
+__all__ = ["NodeReport", "TargetReport", "ancestors", "compare_nodes", "compare_target", "flip_events"]
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,9 @@ class NodeReport:
         Counts of elements.
     beyond : int
         Elements whose rounding left the range: overflowed, saturated, or both, each counted once.
-    alone : float or None
-        Relative change of the target if this node's local error is the only one (None if not asked for).
-    contribution : None
-        Place for the adjoint attribution.
+    contribution : float or None
+        What this node's local error contributes to the target's error, over the norm of the target, signed; None if
+        not asked for.
 
     Examples
     --------
@@ -94,8 +93,7 @@ class NodeReport:
     absorbed: int
     flips: int
     beyond: int
-    alone: float | None = None
-    contribution: None = None
+    contribution: float | None = None
 
     @property
     def label(self) -> str:
@@ -234,52 +232,7 @@ def _local(record: Record | None, value: Array) -> Array:
     return measures.difference(value, record.raw, record.tail)
 
 
-def alone(run: Run, base: Run, target: str) -> dict[int, float]:
-    """Return, for each node that rounds, the change of a target made by that node's local error alone.
-
-    Parameters
-    ----------
-    run : Run
-        Emulated.
-    base : Run
-        Binary64 replay of the same tape.
-    target : str
-
-    Returns
-    -------
-    dict of int to float
-        Norm of the change over the norm of the target. Nodes whose rounding changed nothing are left out.
-
-    Notes
-    -----
-    The finite-difference form of "local error times adjoint": the local error is added to the node's binary64
-    value, everything after it is evaluated in binary64 (decisions included, which may flip).
-
-    Examples
-    --------
-    >>> import analysis as an
-    >>> tape = an.nets.chain(1e5, 0.25, 10)
-    >>> alone(an.replay(tape, an.Policy.uniform("bf16")), an.replay(tape, an.Float64()), "result")
-    {0: 0.0016}
-    """
-    tape = run.tape
-    true = base.value(target).astype(np.float64)
-    found = {}
-    for index in sorted(ancestors(tape, target)):
-        record, value = run.records[index], run.value(index)
-        if record is None:
-            continue
-        with np.errstate(all="ignore"):
-            delta = _local(record, value)
-            if not (delta != 0).any():  # NaN differs from 0
-                continue
-            moved = np.where(np.isfinite(value), base.value(index) + delta, value)
-        changed = perturb(base, index, moved, target).astype(np.float64)
-        found[index] = measures.relative_error(changed, true)
-    return found
-
-
-def compare_nodes(run: Run, exact: Run, alone: dict[int, float] | None = None) -> tuple[NodeReport, ...]:
+def compare_nodes(run: Run, exact: Run, shares: Mapping[int, float] | None = None) -> tuple[NodeReport, ...]:
     """Compare every node of an emulated run with the exact run.
 
     Parameters
@@ -287,8 +240,8 @@ def compare_nodes(run: Run, exact: Run, alone: dict[int, float] | None = None) -
     run : Run
         Emulated: its records are needed.
     exact : Run
-    alone : dict of int to float, optional
-        What :func:`alone` found.
+    shares : mapping of int to float, optional
+        What nodes contribute to a target: :meth:`analysis.attribution.Attribution.shares`.
 
     Returns
     -------
@@ -306,7 +259,7 @@ def compare_nodes(run: Run, exact: Run, alone: dict[int, float] | None = None) -
     found = []
     with np.errstate(all="ignore"):
         for node in run.tape.nodes:
-            report = _compare(node, run, exact, errors, None if alone is None else alone.get(node.id, 0.0))
+            report = _compare(node, run, exact, errors, None if shares is None else shares.get(node.id, 0.0))
             errors.append(report.error)
             found.append(report)
     return tuple(found)
@@ -318,12 +271,12 @@ def _range(x: Array) -> tuple[float | None, float | None]:
     return float(magnitude.max()) if x.size else None, float(nonzero.min()) if nonzero.size else None
 
 
-def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], alone: float | None) -> NodeReport:
+def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], share: float | None) -> NodeReport:
     value, true, tail = run.value(node.id), exact.value(node.id), exact.tail(node.id)
     head = (node.id, node.op, node.path, node.direction, node.site, node.shape)
     if value.dtype.kind != "f":
         wrong = 0 if node.leaf else int(np.count_nonzero(value != true))
-        return NodeReport(*head, "none", *(None,) * 11, *(0,) * 6, wrong, 0, alone)
+        return NodeReport(*head, "none", *(None,) * 11, *(0,) * 6, wrong, 0, share)
     record = run.records[node.id]
     raw = value if record is None else record.raw
     size = measures.norm(true)
@@ -370,7 +323,7 @@ def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], a
         int(np.count_nonzero(swallowed)),
         0,
         int(np.count_nonzero(flags & (fe.Flag.OVERFLOW | fe.Flag.SATURATED))),
-        alone,
+        share,
     )
 
 

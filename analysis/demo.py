@@ -13,9 +13,9 @@ from typing import Any
 import floatemu as fe
 
 from . import nets
-from .arithmetics.float64 import Float64
+from .attribution import attribute
 from .chains import ChainRun, compare_chains, label, run_chain
-from .comparison import alone, ancestors, compare_nodes, compare_target, flip_events, to_json
+from .comparison import ancestors, compare_nodes, compare_target, flip_events
 from .engine import replay
 from .measures import zero_fraction
 from .policy import Policy
@@ -46,15 +46,17 @@ def _cases(formats: Sequence[str] | None) -> list[tuple[fe.Format, fe.Saturation
 def _mlp(cases: Sequence[tuple[fe.Format, fe.Saturation]], seed: int, tell: Callable[[str], None]) -> dict[str, Any]:
     tape = nets.mlp(batch=nets.BATCH, seed=seed)
     tell("network: reference in mpmath")
-    exact, base = reference(tape), replay(tape, Float64())
+    exact = reference(tape)
     path = ancestors(tape, TARGET)
     runs = []
     for fmt, saturation in cases:
         policy = Policy.uniform(fmt, saturation=saturation)
         tell(f"network: {policy.name}")
         emulated = replay(tape, policy, local="mpmath")
-        pinned = compare_target(replay(tape, policy, pinned=exact.run), exact.run, TARGET).rel_error
-        nodes = compare_nodes(emulated, exact.run, alone(emulated, base, TARGET))
+        decided = replay(tape, policy, pinned=exact.run, local="mpmath")
+        pinned = compare_target(decided, exact.run, TARGET).rel_error
+        shares = attribute(emulated, exact.run, TARGET, "error", decided).shares()
+        nodes = compare_nodes(emulated, exact.run, shares)
         events = sorted([*emulated.events, *flip_events(emulated, exact.run)], key=lambda event: event.node)
         target = compare_target(emulated, exact.run, TARGET)
         worst = worst_node(nodes, events, path)
@@ -80,7 +82,7 @@ def _mlp(cases: Sequence[tuple[fe.Format, fe.Saturation]], seed: int, tell: Call
         "batch": nets.BATCH,
         "net": dict(tape.meta),
         "nodes": len(tape),
-        "exact_norm": to_json(compare_target(base, exact.run, TARGET))["exact"],
+        "exact_norm": compare_target(exact.run, exact.run, TARGET).exact,
         "exact_zero_fraction": zero_fraction(exact.run.value(TARGET)),
         "reference": exact.to_json(),
         "runs": runs,

@@ -20,7 +20,7 @@ from .ops import Kind, OpSpec, get_op
 from .policy import Numerics, Policy
 from .tape import Node, Tape, TapeError, Value
 
-__all__ = ["Record", "Run", "perturb", "replay"]
+__all__ = ["Record", "Run", "replay"]
 
 # A binary64 result of a product or sum of two p-bit numbers is exact, or rounds again safely, up to this precision.
 _NARROW = 25
@@ -315,36 +315,3 @@ def _wide_flags(exact: Exact, result: Array, value: Array, fmt: fe.Format) -> Ar
     flags |= np.where(np.isinf(value) & representable, int(fe.Flag.INEXACT | fe.Flag.OVERFLOW), 0)
     flags |= np.where(np.isnan(value) & representable, int(fe.Flag.INVALID | fe.Flag.NAN_BORN), 0)
     return (flags | np.where(tiny & (value == 0), int(fe.Flag.FLUSHED), 0)).astype(np.uint8)
-
-
-def perturb(base: Run, node: int, value: Array, target: str) -> Array:
-    """Return a target's value when one node has another value, all that follows evaluated in binary64.
-
-    Parameters
-    ----------
-    base : Run
-        Binary64 replay.
-    node : int
-    value : ndarray of float64
-        Takes the place of the node's own value.
-    target : str
-
-    Returns
-    -------
-    ndarray
-
-    Examples
-    --------
-    >>> import analysis as an
-    >>> base = an.replay(an.nets.chain(1.0, 0.5, 3), an.Float64())
-    >>> perturb(base, 2, np.array(1.0), "result").item()
-    0.25
-    """
-    tape, changed = base.tape, {node: value}
-    last = tape.target(target).id
-    with np.errstate(all="ignore"):
-        for later in tape.nodes[node + 1 : last + 1]:
-            if any(ref.node in changed for ref in later.inputs):
-                inputs = [changed.get(ref.node, base.value(ref)) for ref in later.inputs]
-                changed[later.id] = _forward(get_op(later.op), Float64(), later, inputs, tape)
-    return changed.get(last, base.value(target))

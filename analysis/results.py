@@ -15,11 +15,10 @@ from typing import Any
 from floatemu.errors import UnsupportedError
 
 from . import nets
-from .arithmetics.float64 import Float64
+from .attribution import Attribution, attribute
 from .comparison import (
     NodeReport,
     TargetReport,
-    alone,
     ancestors,
     compare_nodes,
     compare_target,
@@ -40,7 +39,6 @@ __all__ = ["Analysis", "analyze", "run_trace"]
 
 Progress = Callable[[int, int, str], None]
 NETS = ("mlp", "chain")
-ALONE_LIMIT = 2000
 
 
 @dataclass(frozen=True)
@@ -74,10 +72,11 @@ class Analysis:
     @cached_property
     def nodes(self) -> tuple[NodeReport, ...]:
         """A report of every node, in order."""
-        effect = None
-        if len(self.tape) <= ALONE_LIMIT:
-            effect = alone(self.runs["emulated"], replay(self.tape, Float64()), self.main)
-        return compare_nodes(self.runs["emulated"], self.runs["exact"], effect)
+        return self._nodes(self.main)
+
+    def _nodes(self, name: str) -> tuple[NodeReport, ...]:
+        shares = self.attribution(name, "error").shares()
+        return compare_nodes(self.runs["emulated"], self.runs["exact"], shares)
 
     @cached_property
     def events(self) -> tuple[Event, ...]:
@@ -103,6 +102,37 @@ class Analysis:
         """
         return compare_target(self.runs["emulated"], self.runs["exact"], name)
 
+    def attribution(self, name: str | None = None, functional: str | Sequence[int] | None = None) -> Attribution:
+        """Return how the error of a target splits among the nodes that rounded.
+
+        Parameters
+        ----------
+        name : str, optional
+            Default: the main target.
+        functional : str or sequence of int, optional
+            "value", "norm" or "error", or the index of an element; default "value" for scalars, "norm" else.
+
+        Returns
+        -------
+        Attribution
+
+        Raises
+        ------
+        TapeError
+            If the tape has no such target.
+        UnsupportedError
+            If the functional does not fit the target.
+
+        Examples
+        --------
+        >>> import analysis as an
+        >>> found = an.analyze(an.nets.mlp(activation="tanh", batch=8), "bf16", "float64").attribution("grad:W0")
+        >>> found.order, abs(found.ratio - 1) < 0.01
+        ('first', True)
+        """
+        runs = self.runs
+        return attribute(runs["emulated"], runs["exact"], name or self.main, functional, runs["pinned"])
+
     def verdict(self, name: str | None = None) -> str:
         """Return in words what became of a target, and where.
 
@@ -118,10 +148,7 @@ class Analysis:
         name = name or self.main
         path = ancestors(self.tape, name)
         pinned = compare_target(self.runs["pinned"], self.runs["exact"], name).rel_error
-        nodes = self.nodes
-        if name != self.main and nodes and nodes[0].alone is not None:
-            effect = alone(self.runs["emulated"], replay(self.tape, Float64()), name)
-            nodes = compare_nodes(self.runs["emulated"], self.runs["exact"], effect)
+        nodes = self.nodes if name == self.main else self._nodes(name)
         kind = self.reference.kind
         return verdict(self.target(name), nodes, self.events, path, pinned, self.policy.name, kind)
 
@@ -131,8 +158,7 @@ class Analysis:
         Returns
         -------
         dict
-            JSON values; non-finite numbers as text. ``completeness`` is null and ``diagnosis`` empty: they
-            belong to the adjoint attribution.
+            JSON values; non-finite numbers as text.
         """
         pinned = compare_target(self.runs["pinned"], self.runs["exact"], self.main)
         found = plain(
@@ -141,7 +167,7 @@ class Analysis:
                 "target": to_json(self.target(self.main)),
                 "targets": [to_json(self.target(name)) for name in self.tape.targets],
                 "pinned": {"rel_error": pinned.rel_error},
-                "completeness": None,
+                "completeness": self.attribution().to_json(),
                 "verdict": self.verdict(),
                 "diagnosis": [],
                 "events": [event.to_json() for event in self.events],
@@ -259,7 +285,7 @@ def analyze(
     chosen = reference if isinstance(reference, Reference) else make_reference(tape, reference)
     local = "mpmath" if chosen.kind == "mpmath" else "float64"
     emulated = replay(tape, policy, local=local)
-    pinned = replay(tape, policy, pinned=chosen.run)
+    pinned = replay(tape, policy, pinned=chosen.run, local=local)
     runs = MappingProxyType({"exact": chosen.run, "emulated": emulated, "pinned": pinned})
     return Analysis(tape, policy, chosen, runs, main)
 

@@ -163,8 +163,8 @@ def worst_node(nodes: Sequence[NodeReport], events: Sequence[Event], path: set[i
     Returns
     -------
     NodeReport or None
-        The first producer of an infinity or NaN; otherwise the node whose local error alone changes the target
-        most, or, where that was not measured, the one with the largest local error; None if nothing was lost.
+        The first producer of an infinity or NaN; otherwise the node that contributes most to the target's error,
+        or, where that was not measured, the one with the largest local error; None if nothing was lost.
 
     Examples
     --------
@@ -178,7 +178,7 @@ def worst_node(nodes: Sequence[NodeReport], events: Sequence[Event], path: set[i
             return nodes[event.producer]
     best, harm = None, 0.0
     for node in nodes:
-        loss = (node.local_error if node.alone is None else node.alone) or 0.0
+        loss = abs((node.local_error if node.contribution is None else node.contribution) or 0.0)
         if node.id in path and (loss > harm or math.isnan(loss)):
             best, harm = node, math.inf if math.isnan(loss) else loss
     return best
@@ -276,8 +276,8 @@ def verdict(
     sentences += _range_events(events, path, fmt)
     worst = worst_node(nodes, events, path)
     if worst is not None and target.rel_error and math.isfinite(target.emulated) and math.isfinite(target.exact):
-        if worst.alone:
-            share = f"its error alone changes {target.name} by {number(worst.alone)}"
+        if worst.contribution:
+            share = f"its own rounding makes {100 * worst.contribution / target.rel_error:.0f} % of the error"
         else:
             share = f"it rounds off {number(worst.local_error or 0.0)}"
         sentences.append(f"Most harm is done by {worst.label}: {share}")

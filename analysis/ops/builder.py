@@ -375,7 +375,7 @@ class Builder:
         with self.at(direction="backward"):
             return [gradients.get(var.ref.node) or self.constant(0.0).broadcast(var.shape) for var in wrt]
 
-    def sweep(self, result: Var, seed: Var, needed: Set[int]) -> dict[int, Var]:
+    def sweep(self, result: Var, seed: Var, needed: Set[int], through: bool = False) -> dict[int, Var]:
         """Record the VJPs of all nodes between some nodes and a result, last node first.
 
         Parameters
@@ -385,6 +385,8 @@ class Builder:
             Gradient of the result, of its shape.
         needed : set of int
             Nodes that gradients are passed on to.
+        through : bool
+            Whether to go on through operations at which gradients stop.
 
         Returns
         -------
@@ -402,11 +404,12 @@ class Builder:
         gradients = {result.ref.node: seed}
         for index in range(result.ref.node, -1, -1):
             node = self.nodes[index]
-            if index not in gradients or index not in needed:
+            spec = get_op(node.op)
+            if index not in gradients or index not in needed or (spec.stops and not through):
                 continue
             inputs = [Var(self, ref) for ref in node.inputs]
             with self.at(node.path, direction="backward", step=node.step, site=node.site):
-                for ref, vjp in zip(node.inputs, get_op(node.op).vjps):
+                for ref, vjp in zip(node.inputs, spec.vjps):
                     if vjp is not None and ref.node in needed:
                         grad = vjp(inputs, Var(self, Value(index)), gradients[index], node.attributes)
                         known = gradients.get(ref.node)
@@ -446,7 +449,8 @@ class Builder:
         # nodes that depend on one of wrt: gradients of all others are never asked for and not recorded
         needed = {var.ref.node for var in wrt}
         for node in self.nodes[: result.ref.node + 1]:
-            rules = zip(node.inputs, get_op(node.op).vjps)
+            spec = get_op(node.op)
+            rules = zip(node.inputs, () if spec.stops else spec.vjps)
             if any(vjp is not None and ref.node in needed for ref, vjp in rules):
                 needed.add(node.id)
         return needed

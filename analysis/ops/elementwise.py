@@ -141,5 +141,5 @@ register(
     OpSpec("greater", 2, Kind.BRANCH, lambda ar, x, _: ar.greater(x[0], x[1])),
     OpSpec("mask", 2, Kind.MOVE, _mask, (_mask_vjp, None)),
     OpSpec("select", 3, Kind.MOVE, lambda ar, x, _: np.where(x[0], x[1], x[2]), (None, _select_vjp, _other_vjp)),
-    OpSpec("detach", 1, Kind.MOVE, lambda ar, x, _: x[0], view=True),
+    OpSpec("detach", 1, Kind.MOVE, lambda ar, x, _: x[0], (lambda x, y, g, _: g,), view=True, stops=True),
 )

@@ -68,6 +68,9 @@ class OpSpec:
         Whether the result shares the storage of the first operand.
     adds : bool
         Whether it adds two numbers, so that one can be absorbed by the other.
+    stops : bool
+        Whether gradients stop here although the result depends on its operand: the recorded backward pass does not
+        follow its rule, adjoints, which ask what the tape computes, do.
 
     Examples
     --------
@@ -83,6 +86,7 @@ class OpSpec:
     sensitivity: Sensitivity | None = None
     view: bool = False
     adds: bool = False
+    stops: bool = False
 
 
 TABLE: dict[str, OpSpec] = {}

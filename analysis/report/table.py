@@ -20,7 +20,7 @@ WIDE = 130  # characters a terminal must have for the full table of nodes
 _COMMON = {"binary64": "float64", "binary32": "float32", "binary16": "float16", "e4m3fn": "OCP's E4M3"}
 _COLUMNS = (
     # heading, key, and whether narrow terminals show it too
-    ("alone", "alone", True),
+    ("share", "contribution", True),
     ("local", "local_error", True),
     ("inherited", "inherited_error", False),
     ("error", "error", True),
@@ -161,8 +161,8 @@ def _network(console: Console, mlp: Mapping[str, Any]) -> None:
 
 def _worst(nodes: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
     def harm(node: Mapping[str, Any]) -> float:
-        value = node["alone"] if node["alone"] is not None else node["local_error"]
-        return float("inf") if isinstance(value, str) else float(value or 0.0)
+        value = node["contribution"] if node["contribution"] is not None else node["local_error"]
+        return float("inf") if isinstance(value, str) else abs(float(value or 0.0))
 
     return [node for node in sorted(nodes, key=harm, reverse=True) if harm(node) > 0][:count]
 
@@ -207,7 +207,7 @@ def print_trace(result: Mapping[str, Any], console: Console) -> None:
             )
         console.print(table)
         caption = (
-            "errors relative to exact norms; alone: change of the target if only this node's error is made; "
+            "errors relative to exact norms; share: what the node's own error contributes to the target's; "
             "zeros: flushed here; beyond: overflowed or saturated here"
         )
         console.print(Text(caption, style="dim"))

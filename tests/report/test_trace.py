@@ -50,7 +50,7 @@ def test_the_verdict_says_what_the_numbers_say(trace: dict[str, Any]) -> None:
     for run in trace["runs"]:
         target = run["target"]
         assert f"keeps {target['bits']:.1f} bits in {run['policy']}" in run["verdict"]
-        worst = max(run["nodes"], key=lambda node: node["alone"] or 0.0)
+        worst = max(run["nodes"], key=lambda node: abs(node["contribution"] or 0.0))
         assert f"Most harm is done by %{worst['id']} {worst['op']}" in run["verdict"]
         flipped = sum(event["count"] for event in run["events"] if event["kind"] == "branch_flip")
         assert f"{flipped} decisions" in run["verdict"]
@@ -189,7 +189,7 @@ def test_the_page_shows_verdict_and_worst_nodes(trace: dict[str, Any]) -> None:
     text = " ".join(page.file.getvalue().split())  # type: ignore[attr-defined]
     for run in trace["runs"]:
         assert run["verdict"] in text
-        worst = max(run["nodes"], key=lambda node: node["alone"] or 0.0)
+        worst = max(run["nodes"], key=lambda node: abs(node["contribution"] or 0.0))
         assert f"%{worst['id']} {worst['op']} ({worst['path']}, {worst['direction']})" in text
 
 
