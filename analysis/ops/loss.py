@@ -1,80 +1,12 @@
-"""Activations and losses, composed of the table's operations so that every error inside them has a place."""
+"""Means and losses, composed of the table's operations so that every error inside them has a place."""
 
 from __future__ import annotations
-
-import math
 
 from floatemu.errors import UnsupportedError
 
 from ..ops.builder import Var
 
-__all__ = ["ACTIVATIONS", "cross_entropy", "gelu", "gelu_tanh", "mean", "relu"]
-
-
-def relu(x: Var) -> Var:
-    """Record max(x, 0) as a decision (x > 0) and a selection.
-
-    Parameters
-    ----------
-    x : Var
-
-    Returns
-    -------
-    Var
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from analysis.ops import Builder
-    >>> relu(Builder("t").leaf("input", np.array([-1.0, 2.0]))).value.tolist()
-    [0.0, 2.0]
-    """
-    return x.builder.apply("mask", x, x.builder.apply("positive", x))
-
-
-def gelu(x: Var) -> Var:
-    """Record x (1 + erf(x / sqrt 2)) / 2 (Hendrycks and Gimpel 2016, equation 1).
-
-    Parameters
-    ----------
-    x : Var
-
-    Returns
-    -------
-    Var
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from analysis.ops import Builder
-    >>> round(gelu(Builder("t").leaf("input", np.array(1.0))).value.item(), 12)
-    0.841344746069
-    """
-    constant = x.builder.constant
-    return (x * constant(0.5)) * (constant(1.0) + (x * constant(math.sqrt(0.5))).erf())
-
-
-def gelu_tanh(x: Var) -> Var:
-    """Record x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) / 2, the tanh form of GELU.
-
-    Parameters
-    ----------
-    x : Var
-
-    Returns
-    -------
-    Var
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from analysis.ops import Builder
-    >>> round(gelu_tanh(Builder("t").leaf("input", np.array(1.0))).value.item(), 12)
-    0.841191990608
-    """
-    constant = x.builder.constant
-    inner = constant(math.sqrt(2.0 / math.pi)) * (x + constant(0.044715) * (x * (x * x)))
-    return (x * constant(0.5)) * (constant(1.0) + inner.tanh())
+__all__ = ["cross_entropy", "mean", "squared_error"]
 
 
 def mean(x: Var, axis: int) -> Var:
@@ -140,5 +72,26 @@ def cross_entropy(logits: Var, labels: Var) -> Var:
     return mean(z.exp().sum(1).log() - apply("pick", z, labels, axis=1), 0)
 
 
-ACTIVATIONS = {"relu": relu, "gelu": gelu, "gelu_tanh": gelu_tanh, "tanh": Var.tanh}
-"""Name to composition, for net builders."""
+def squared_error(found: Var, wanted: Var) -> Var:
+    """Record the mean over all elements of (found - wanted)^2.
+
+    Parameters
+    ----------
+    found, wanted : Var
+        Equal shapes.
+
+    Returns
+    -------
+    Var
+        Scalar.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.ops import Builder
+    >>> b = Builder("t")
+    >>> squared_error(b.leaf("input", np.array([1.0, 2.0])), b.leaf("target", np.array([1.0, 4.0]))).value.item()
+    2.0
+    """
+    difference = (found - wanted).reshape((found.value.size,))
+    return mean(difference * difference, 0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..arithmetics.base import Arithmetic, Array
 from ..ops.builder import Var
-from ..ops.spec import Attributes, Kind, OpSpec, register
+from ..ops.spec import Attributes, Kind, OpSpec, Vjp, register
 
 __all__: list[str] = []
 
@@ -70,6 +70,16 @@ def _embed_vjp(x: Sequence[Var], y: Var, g: Var, attributes: Attributes) -> Var:
     return g.builder.apply("slice", g, slices=attributes["slices"])
 
 
+def _concat_vjp(position: int) -> Vjp:
+    def part(x: Sequence[Var], y: Var, g: Var, attributes: Attributes) -> Var:
+        axis = attributes["axis"]
+        start = x[0].shape[axis] if position else 0
+        slices = tuple((start, start + n, 1) if i == axis else (0, n, 1) for i, n in enumerate(x[position].shape))
+        return g.builder.apply("slice", g, slices=slices)
+
+    return part
+
+
 register(
     OpSpec("transpose", 1, Kind.MOVE, lambda ar, x, a: np.transpose(x[0], a["axes"]), (_transpose_vjp,), view=True),
     OpSpec(
@@ -82,6 +92,13 @@ register(
     ),
     OpSpec("broadcast", 1, Kind.MOVE, lambda ar, x, a: np.broadcast_to(x[0], a["shape"]), (_broadcast_vjp,), view=True),
     OpSpec("slice", 1, Kind.MOVE, lambda ar, x, a: x[0][_slices(a)], (_slice_vjp,), view=True),
+    OpSpec(
+        "concat",
+        2,
+        Kind.MOVE,
+        lambda ar, x, a: np.concatenate(x, axis=a["axis"]),
+        (_concat_vjp(0), _concat_vjp(1)),
+    ),
     OpSpec("embed", 1, Kind.MOVE, _embed, (_embed_vjp,)),
     OpSpec("pick", 2, Kind.MOVE, _pick, (_pick_vjp, None)),
     OpSpec("place", 2, Kind.MOVE, _place, (_place_vjp, None)),
