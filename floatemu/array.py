@@ -33,6 +33,7 @@ from floatemu.array_functions import (
     of_part,
 )
 from floatemu.codec import decode, encode
+from floatemu.comparisons import compare
 from floatemu.errors import FormatError, ProjectionError, UnsupportedError
 from floatemu.format import Format
 from floatemu.formats import get_format
@@ -263,35 +264,39 @@ class EmulatedArray(NDArrayOperatorsMixin):
                 "call the function itself, or a floatemu reduction that names order and accumulator"
             )
         if name in EXACT:
-            return ufunc(*(_raw(x) for x in self._aligned(inputs, compare=True)))
+            raw = [_raw(x) for x in self._aligned(inputs, exact=True)]
+            truth = compare(raw[0], raw[1], name) if len(raw) == 2 else ufunc(raw[0])
+            if out is None:
+                return np.asarray(truth)[()]
+            out[...] = truth
+            return out
         if name not in ROUNDED and name not in MOVES:
             known = ", ".join(sorted({*ROUNDED, *MOVES, *EXACT}))
             raise UnsupportedError(f"np.{name} is not defined for EmulatedArray; defined: {known}")
         operands = self._aligned(inputs)
-        first = next(x for x in operands if isinstance(x, EmulatedArray))
         stream = derived(name, tuple(x.stream if isinstance(x, EmulatedArray) else 0 for x in operands))
         raw = [_raw(x) for x in operands]
         if name in MOVES:
             # A value of the format, but for the sign of zero and for what an unsigned format has no room for.
-            rounding = first.settings.projection.rounding
-            data = round_values(ufunc(*raw), first.fmt, rounding, **first.settings.options(stream))
+            rounding = self.settings.projection.rounding
+            data = round_values(ufunc(*raw), self.fmt, rounding, **self.settings.options(stream))
         else:
-            options = first.settings.options(stream) | {"dtype": first._data.dtype}
-            data = ROUNDED[name](*raw, first.fmt, first.settings.projection.rounding, **options)
+            options = self.settings.options(stream) | {"dtype": self._data.dtype}
+            data = ROUNDED[name](*raw, self.fmt, self.settings.projection.rounding, **options)
         if out is None:
-            return first._like(data, stream)
-        if not isinstance(out, EmulatedArray) or out.fmt != first.fmt:
+            return self._like(data, stream)
+        if not isinstance(out, EmulatedArray) or out.fmt != self.fmt:
             raise UnsupportedError("out= must be an EmulatedArray of the same format; use a new array instead")
         out._data[...] = data
         out.stream = stream
         return out
 
-    def _aligned(self, inputs: tuple[Any, ...], compare: bool = False) -> list[Any]:
+    def _aligned(self, inputs: tuple[Any, ...], exact: bool = False) -> list[Any]:
         """The operands, Python numbers rounded to the format, after the casting rules have been checked."""
         result: list[Any] = []
         for x in inputs:
             if isinstance(x, EmulatedArray):
-                if not compare and (x.fmt != self.fmt or x.settings != self.settings):
+                if not exact and (x.fmt != self.fmt or x.settings != self.settings):
                     what = "formats" if x.fmt != self.fmt else "settings"
                     raise UnsupportedError(
                         f"the operands have different {what}: {describe(self)} and {describe(x)}; name the result's "
@@ -302,8 +307,8 @@ class EmulatedArray(NDArrayOperatorsMixin):
                 isinstance(x, (int, float, Fraction)) and not isinstance(x, (bool, np.generic))
             ):
                 saturation = self.settings.projection.saturation
-                number = x if compare else round_values(x, self.fmt, saturation=saturation, nan=self.settings.nan)
-                result.append(np.float64(number) if not compare else float(number))
+                number = x if exact else round_values(x, self.fmt, saturation=saturation, nan=self.settings.nan)
+                result.append(number if exact else np.float64(number))
             else:
                 kind = getattr(x, "dtype", type(x).__name__)
                 way = f"wrap it with fe.asarray(x, {self.fmt.name!r}), which rounds it"
@@ -326,6 +331,8 @@ class EmulatedArray(NDArrayOperatorsMixin):
         if name in COMPOSED:
             try:
                 return COMPOSED[name](*args, **kwargs)
+            except UnsupportedError:
+                raise
             except TypeError as error:
                 raise UnsupportedError(f"np.{name} of an EmulatedArray: {error}") from None
         known = ", ".join(sorted({*SHAPES, *JOINS, "where", *FILLED, *REDUCTIONS, *COMPOSED}))

@@ -202,6 +202,34 @@ def test_parts_of_an_array_have_random_bits_of_their_own() -> None:
     assert x[3:5].stream != x[3:6].stream != x[..., 0].stream
 
 
+def test_comparisons_take_python_numbers_as_they_are() -> None:
+    third = fe.asarray([1 / 3], "binary64")
+    assert (third == 1 / 3).all()
+    assert not (third == Fraction(1, 3)).any()
+    assert (third < Fraction(1, 3)).all()
+    assert (Fraction(1, 3) > third).all()
+    large = fe.asarray([2.0**53], "binary64")
+    assert (large < 2**53 + 1).all()
+    assert (large < 10**400).all()
+    assert (large != 2**53 + 1).all()
+    assert (large[0] < 3) is np.False_
+    found = np.empty(1, bool)
+    assert np.less(large, 3, out=found) is found
+    assert not found[0]
+    assert (fe.asarray([float("nan")], "e4m3fn") != Fraction(1, 3)).all()
+
+
+def test_results_go_where_they_are_wanted() -> None:
+    x = matrix()
+    target = np.zeros_like(x)
+    assert np.add(x, 0.1, out=target) is target
+    assert_bits(target.values, (x + 0.1).values)
+    np.add(1, 0.1, out=target[0])
+    assert target[0].tolist() == [1.1015625] * 4  # 0.1 is rounded first
+    with pytest.raises(fe.UnsupportedError, match="out= must be an EmulatedArray of the same format"):
+        np.add(x, x, out=np.zeros((3, 4)))
+
+
 def test_numbers_of_python_in_and_out() -> None:
     x = fe.asarray([1.5, 2.0], "binary16")
     assert (x[0].item(), x.item(1), float(x[0]), int(x[1])) == (1.5, 2.0, 1.5, 2)
