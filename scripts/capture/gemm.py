@@ -29,6 +29,8 @@ class Call(NamedTuple):
         Formats; ``tf32`` operands lie in binary32.
     run : callable
         From codes (M, K), (N, K) to codes (M, N) and names of the kernels that ran.
+    row : str or None
+        The row that is used, if that is known.
     """
 
     call: str
@@ -37,17 +39,18 @@ class Call(NamedTuple):
     b: str
     d: str
     run: Callable[[Array, Array], tuple[Array, list[str]]]
+    row: str | None = None
 
     @property
     def name(self) -> str:
         """What tells it from others."""
         options = ",".join(f"{key}={value}" for key, value in self.options.items())
-        return f"{self.call}({options}).{self.a}.{self.b}.{self.d}"
+        return f"{self.call}({options}).{self.row or f'{self.a}.{self.b}.{self.d}'}"
 
     def unit(self, sm: int) -> str | None:
-        """The row that the library is expected to use."""
-        if sm not in ARCHITECTURES:
-            return None
+        """The row that the library uses, as far as is known, or is expected to use."""
+        if self.row is not None or sm not in ARCHITECTURES:
+            return self.row
         family = {90: "wgmma", 100: "tcgen05"}.get(sm, "mma")
         return f"{ARCHITECTURES[sm]}.{family}.{self.a}.{self.b}.{_ACCUMULATOR.get(self.d, 'binary32')}"
 

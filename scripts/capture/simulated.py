@@ -164,7 +164,7 @@ class SimulatedLibrary:
             seen.add(name)
             for every in (None, 128) if i.bits == 8 and i.d == "binary32" else (None,):
                 options = {} if every is None else {"promote_every": every}
-                yield Call("floatemu.matrix.gemm", options, i.a, i.b, i.d, self._product(name or "", options))
+                yield Call("floatemu.matrix.gemm", options, i.a, i.b, i.d, self._product(name or "", options), name)
 
     def _product(self, name: str, options: dict[str, Any]) -> Any:
         row = self._device.rows[name]
@@ -212,12 +212,13 @@ def from_memory(images: Array, rows: int, bits: int, leading: int, stride: int) 
 
 
 def convert(cast: Cast, codes: Array) -> Array:
-    """What the instruction is expected to give, as floatemu rounds; NaN is the format's, infinity is saturated."""
+    """What the instruction is expected to give; NaN becomes the largest value of a format that has none."""
     import floatemu as fe
 
     width = LAYOUTS[cast.source].dtype
     values = fe.decode(codes.astype(width), cast.source)
-    found = np.asarray(fe.encode(values, cast.target, cast.rounding, saturation=cast.saturation))
+    policy = None if fe.get_format(cast.target).has_nan else "max"
+    found = np.asarray(fe.encode(values, cast.target, cast.rounding, saturation=cast.saturation, nan=policy))
     if cast.target == "tf32":
         return found.astype(np.uint32) << np.uint32(13)
     return found

@@ -128,12 +128,16 @@ class TorchLibrary:
 
     def _profiled(self, run: Callable[[], Any]) -> tuple[Any, list[str]]:
         torch = self._torch
-        run()  # what is set up once (handles, heuristics, machine code) is not part of the call
+        found = run()
         if self._device == "cpu":
-            return run(), []
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
-            found = run()
-            torch.cuda.synchronize()
+            return found, []
+        torch.cuda.synchronize()
+        try:
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+                run()
+                torch.cuda.synchronize()
+        except RuntimeError:  # machines may forbid tracing; the results are there all the same
+            return found, []
         names = [event.name for event in profile.events() if event.device_type == torch.autograd.DeviceType.CUDA]
         return found, list(dict.fromkeys(name for name in names if not name.startswith(("Memcpy", "Memset"))))
 
