@@ -1,18 +1,20 @@
 """mpmath at a chosen precision: the reference of record.
 
-Every operation is rounded to ``bits`` bits, dot products once at the end (mpmath's ``fdot`` forms them exactly).
+Every operation is rounded to ``bits`` bits, dot products once at the end (they are formed exactly, in integers).
 A private context is used: the caller's ``mpmath.mp`` is neither read nor changed.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from mpmath.ctx_mp import MPContext
+from mpmath.libmp import from_float, from_man_exp
 
 from floatemu.errors import UnsupportedError
 
@@ -21,6 +23,7 @@ from ..arithmetics.base import Array
 __all__ = ["MAX_BITS", "Exact"]
 
 MAX_BITS = 2**16
+_LONG = 4000
 
 
 class Exact:
@@ -63,15 +66,16 @@ class Exact:
         """Return x as mpmath numbers, exactly; integer and boolean arrays pass through."""
         if x.dtype.kind != "f":
             return x
-        return self._each(self._mp.mpf, x)
+        make = self._mp.make_mpf
+        return self._each(lambda value: make(from_float(value)), x)
 
     def lower(self, x: Array) -> tuple[Array, Array | None]:
         """Return float64 arrays (head, tail), head nearest to x and head + tail within 2^-106 |x|."""
         if x.dtype != object:
             return x, None
-        pairs = [_split(item) for item in x.ravel()]
-        head = np.array([pair[0] for pair in pairs], dtype=np.float64).reshape(x.shape)
-        return head, np.array([pair[1] for pair in pairs], dtype=np.float64).reshape(x.shape)
+        once = x[(*(slice(0, 1) if stride == 0 else slice(None) for stride in x.strides), ...)]  # of repeated numbers
+        pairs = np.array(list(map(_split, once.ravel().tolist())), dtype=np.float64).reshape(*once.shape, 2)
+        return np.broadcast_to(pairs[..., 0], x.shape), np.broadcast_to(pairs[..., 1], x.shape)
 
     def _each(self, function: Callable[..., Any], *arrays: Array) -> Array:
         out = np.empty(arrays[0].shape, dtype=object)
@@ -154,10 +158,16 @@ class Exact:
         right = np.broadcast_to(y, (*batch, *y.shape[-2:]))
         out = np.empty((*batch, x.shape[-2], y.shape[-1]), dtype=object)
         for index in np.ndindex(*batch):
-            columns = right[index].T.tolist()
-            for i, row in enumerate(left[index].tolist()):
-                for j, column in enumerate(columns):
-                    out[(*index, i, j)] = self._mp.fdot(zip(row, column, strict=True))
+            rows, columns = left[index].tolist(), right[index].T.tolist()
+            row_integers, column_integers = list(map(_integers, rows)), list(map(_integers, columns))
+            for i, row in enumerate(row_integers):
+                for j, column in enumerate(column_integers):
+                    if row is None or column is None:
+                        out[(*index, i, j)] = self._mp.fdot(zip(rows[i], columns[j], strict=True))
+                    else:
+                        total = sum(map(operator.mul, row[0], column[0]))
+                        exact = from_man_exp(total, row[1] + column[1], self.bits, "n")
+                        out[(*index, i, j)] = self._mp.make_mpf(exact)
         return out
 
     def positive(self, x: Array) -> npt.NDArray[np.bool_]:
@@ -178,12 +188,29 @@ class Exact:
         return out
 
 
+def _integers(numbers: list[Any]) -> tuple[list[Any], int] | None:
+    # the same numbers as integers times one power of two, of which exact sums of products are quickly made; None where
+    # one is no finite number, or their exponents lie so far apart that the integers would be long
+    parts = [number._mpf_ for number in numbers]
+    exponents = [part[2] for part in parts if part[1]]
+    if not all(part[1] or not part[2] for part in parts):
+        return None
+    low = min(exponents, default=0)
+    if max(exponents, default=0) - low > _LONG:
+        return None
+    return [(-man if sign else man) << (exponent - low) if man else man for sign, man, exponent, _ in parts], low
+
+
 def _split(number: Any) -> tuple[float, float]:
     # head + tail: the integer significand is divided by hand, since float(mpf) truncates beyond 100 bits
-    sign, significand, exponent, _ = number._mpf_
+    sign, significand, exponent, length = number._mpf_
     if not significand:
         return float(number), 0.0
     significand = -int(significand) if sign else int(significand)
+    if length < 1000 and -900 < exponent and exponent + length < 1000:
+        # int to float rounds to nearest; within this range nothing is subnormal, so that scaling is exact
+        whole = float(significand)
+        return math.ldexp(whole, exponent), math.ldexp(float(significand - int(whole)), exponent)
     head = _scale(significand, exponent)
     if math.isinf(head):
         return head, 0.0

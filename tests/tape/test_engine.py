@@ -149,7 +149,7 @@ def test_a_reference_may_be_zero_where_mathematics_says_so() -> None:
 
 def test_unreasonable_requests_for_a_reference_are_refused() -> None:
     tape = an.nets.chain(1.0, 0.5, 2)
-    with pytest.raises(UnsupportedError, match="reference='exact'; accepted: mpmath, float64"):
+    with pytest.raises(UnsupportedError, match="reference='exact'; accepted: mpmath, ball, float64, auto"):
         reference(tape, "exact")
     with pytest.raises(UnsupportedError, match=r"bits=53: the reference's precision"):
         reference(tape, bits=53)
