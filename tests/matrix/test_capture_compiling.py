@@ -106,6 +106,16 @@ def test_fp8_mma_is_two_binary16_instructions_and_an_addition_of_c(sm, folder):
 
 
 @needs_nvcc
+@pytest.mark.skipif(disassembler() is None, reason="needs nvdisasm, the disassembler of GPU code")
+def test_wgmma_adds_to_the_registers_of_c(folder):
+    for i in INSTRUCTIONS:
+        if i.family == "wgmma":
+            text = machine_code("wgmma", 90, folder)[i.kernel]
+            ((result, accumulator),) = re.findall(r"GMMA\.64x8\S+ (R\d+), gdesc\[UR\d+\], (R\d+), gsb0", text)
+            assert result == accumulator
+
+
+@needs_nvcc
 def test_refused_source_says_what_the_compiler_said(tmp_path, monkeypatch):
     (tmp_path / "mma.cu").write_text("nonsense")
     monkeypatch.setattr(compiling, "_FOLDER", tmp_path)
