@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -87,7 +87,8 @@ class Growth:
         int or None
             The least t with amax rate^t beyond the largest finite value.
         """
-        return self._crossing(float(fe.get_format(fmt).max), 1)
+        limit = Fraction(fe.get_format(fmt).max)
+        return self._crossing(limit, self.rate > 1, lambda x: x > limit)
 
     def underflow_stage(self, fmt: fe.Format | str) -> int | None:
         """Return after how many stages at this rate even the largest element becomes zero; None if never.
@@ -101,15 +102,19 @@ class Growth:
         int or None
             The least t with amax rate^t at or below half of the smallest positive value.
         """
-        return self._crossing(float(fe.get_format(fmt).min_positive) / 2, -1)
+        limit = Fraction(fe.get_format(fmt).min_positive) / 2
+        return self._crossing(limit, self.rate < 1, lambda x: x <= limit)
 
-    def _crossing(self, limit: float, sign: int) -> int | None:
+    def _crossing(self, limit: Fraction, nears: bool, crossed: Callable[[Fraction], bool]) -> int | None:
         if not (self.rate > 0 and self.amax > 0) or not math.isfinite(self.rate * self.amax):
             return None
-        speed, way = sign * math.log(self.rate), sign * math.log(limit / self.amax)
-        if way < 0:
+        if crossed(Fraction(self.amax)):
             return 0
-        return None if speed <= 0 else math.floor(way / speed) + 1
+        if not nears:
+            return None
+        # Logarithms find the place, exact powers decide between its neighbours.
+        near = max(math.floor((_log2(limit) - math.log2(self.amax)) / math.log2(self.rate)) - 1, 1)
+        return next(t for t in range(near, near + 4) if crossed(Fraction(self.amax) * Fraction(self.rate) ** t))
 
     def to_json(self) -> dict[str, Any]:
         """Return the growth as a JSON object.
