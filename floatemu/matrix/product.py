@@ -262,11 +262,11 @@ class _Work:
             raise UnsupportedError(f"threads={threads!r} is not a positive integer")
         left = _values(a, unit.a, codes, "a", unit.register)
         right = _values(b, unit.b, codes, "b", unit.register)
+        first = np.zeros((), left.dtype) if c is None else _values(c, unit.output, codes, "c")
         fits = left.ndim >= 2 and right.ndim >= 2 and left.shape[-1] == right.shape[-2]
         try:
             batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
             shape = (*batch, left.shape[-2], right.shape[-1]) if fits else ()
-            first = np.zeros((), left.dtype) if c is None else _values(c, unit.output, codes, "c")
             full = np.broadcast_to(first, shape)
         except ValueError:
             fits = False

@@ -45,6 +45,7 @@ KEPT = 2
 """Results of each product that are carried in full, so that a difference can be shown."""
 SEED, SAMPLES, BITS = 20, 160, 5
 FILE = "data/self_check.json"
+NAMED = dict(FORMATS)
 SOURCE = "floatemu's own table, where it equalled every published result"
 ORACLE = "floatemu.reference"
 
@@ -192,10 +193,10 @@ def _rounding(fmt: Format, mode: Rounding) -> Outcome:
 
 
 def _tests() -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
-    for fmt in FORMATS.values():
+    for fmt in NAMED.values():
         if fmt.k <= 16:
             yield f"decode/{fmt.name}", _decoding, (fmt,)
-    for fmt in FORMATS.values():
+    for fmt in NAMED.values():
         for mode in Rounding:
             yield f"round/{fmt.name}", _rounding, (fmt, mode)
     for unit in UNITS:

@@ -166,6 +166,14 @@ def test_shapes_that_do_not_fit_are_refused(a, b, c, message):
         mma(UNITS[0], np.zeros(a), np.zeros(b), None if c is None else np.zeros(c))
 
 
+def test_a_wrong_accumulator_is_not_taken_for_a_wrong_shape():
+    zeros = np.zeros((1, 1))
+    with pytest.raises(FloatEmuError, match=r"^c.*is no value of binary32"):
+        mma(UNITS[0], zeros, zeros, [[2.0**-200]])
+    with pytest.raises(FloatEmuError, match=r"^c: "):
+        mma(UNITS[2], zeros.astype(int), zeros.astype(int), [[2**16]], codes=True)
+
+
 @pytest.mark.parametrize("threads", [0, -1, 1.5, None], ids=str)
 def test_number_of_threads_is_checked(threads):
     with pytest.raises(FloatEmuError, match="threads"):
