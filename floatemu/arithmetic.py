@@ -122,6 +122,9 @@ def _by_blocks(
             part = marked[first : first + count] if flagged else NO_FLAGS
             drawn = NO_RANDOM if random is None else _plain(block[-1])
             loop(*given, block[0], part, *settings, drawn, *numbers, np.uint64(first))
+            if flagged and op == exact.DIV and not given[1].all():
+                poles = (given[1] == 0) & (given[0] != 0) & np.isfinite(given[0])
+                part |= poles * np.uint8(marks.DIVIDE_BY_ZERO)
             first += count
     return out, flags
 

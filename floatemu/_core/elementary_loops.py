@@ -77,18 +77,25 @@ def unary_loop(name: str) -> Callable[..., Any]:
 
 
 @cache
-def binary_loop(name: str) -> Callable[..., Any]:
-    """Return ``loop(x, y, out, pending, low, narrow)`` of a function of two operands."""
-    w, kernel = np.uint64, BINARY[name]
+def pair_loop() -> Callable[..., Any]:
+    """Return the loop of the functions of two operands: ``loop(which, x, y, out, pending, low, narrow)``."""
+    w = np.uint64
+    first, second = BINARY.values()
 
-    def loop(x: Any, y: Any, out: Any, pending: Any, low: Any, narrow: Any) -> Any:
+    def loop(which: Any, x: Any, y: Any, out: Any, pending: Any, low: Any, narrow: Any) -> Any:
         count = 0
         for i in range(x.size):
-            h, rest, d = kernel(float(x[i]), float(y[i]))
+            h, rest, d = first(float(x[i]), float(y[i])) if which == 0 else second(float(x[i]), float(y[i]))
             bits, known = settle(w, h, rest, d, low, narrow)
             out[i] = float_of(bits)
             pending[count] = i
             count += not known
         return count
 
-    return kernels.compiled(loop, f"function {name}")
+    return kernels.compiled(loop, f"function {' '.join(BINARY)}")
+
+
+@cache
+def binary_loop(name: str) -> Callable[..., Any]:
+    """Return ``loop(x, y, out, pending, low, narrow)`` of a function of two operands."""
+    return partial(pair_loop(), list(BINARY).index(name))

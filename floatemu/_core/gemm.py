@@ -196,8 +196,10 @@ def flagged_loop(carrier: str, mode: int, rounded: bool) -> Callable[..., Any]:
     Returns
     -------
     callable
-        ``loop(a, b, c, flags, product, target, n, state, size, first, adds)``: as there, and ``flags``, words of the
-        carrier in the shape of c, to which those of every operation are added.
+        ``loop(a, b, c, flags, product, target, n, state, size, first, adds, smooth)``: as there, and ``flags``, words
+        of the carrier in the shape of c, to which those of every operation are added. ``smooth`` allows to leave
+        out what no sum can raise: the accumulator's least normal is the carrier's, below it all sums are exact, and
+        none has infinities of both signs or a NaN that is given.
     """
     word: Any = kernels.CARRIERS[carrier]
     w, t = word

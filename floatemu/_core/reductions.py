@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from floatemu._core import kernels
-from floatemu._core.arithmetic import extra_flags, far, odd_bits, slowly, zero_of_sum
+from floatemu._core.arithmetic import far, invalid_flags, odd_bits, slowly, zero_of_sum
 from floatemu._core.exact import ADD, FMA, MUL, float_of
 from floatemu._core.random import draw
 from floatemu._core.rounding import NAN_BORN, SA, pick, project_carrier
@@ -69,7 +69,7 @@ def operate(w: Any, op: Any, a: Any, b: Any, c: Any, step: Any, place: Any, m: A
         out, flags, isnan = slowly(w, op, a, b, c, step.scaled, step.layout, step.mode, r, step.n, ones)
     marks = w(0)
     if step.flagged:
-        marks = settled(w, w(flags) | extra_flags(w, op, a, b, c, isnan), step)
+        marks = settled(w, w(flags) | invalid_flags(w, a, b, c, isnan), step)
     if isnan & (step.target.nan_flags != w(0)):
         marks = w(marks | w(LOST))
     return float_of(out), marks
