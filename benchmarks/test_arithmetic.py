@@ -25,8 +25,9 @@ def cases(fmt: str) -> dict[tuple[str, str], arithmetic.Case]:
 @pytest.mark.parametrize("operation", arithmetic.OPERATIONS)
 @pytest.mark.parametrize("peer", arithmetic.PEERS)
 def test_arithmetic(peer: str, operation: str, fmt: str, benchmark: Any) -> None:
-    """One call on 2^22 numbers, or a product of 512 x 512 matrices; compare within a group."""
+    """One call on 2^22 numbers, or a product of 512 x 512 matrices; compare within a group, per element."""
     if (operation, peer) not in cases(fmt):
         pytest.skip(f"{peer} has no {operation} in {fmt}, or is not installed")
     benchmark.group = f"{operation} {fmt}"
+    benchmark.extra_info["elements"] = cases(fmt)[operation, peer].count
     benchmark.pedantic(cases(fmt)[operation, peer].run, rounds=5, warmup_rounds=1)

@@ -38,9 +38,9 @@ def measure(fmt: str, repeats: int) -> Measured:
             case.run()
         for _ in range(repeats):
             for case, times in zip(group, spent, strict=True):
-                begin = time.perf_counter_ns()
+                begin = time.thread_time_ns()
                 case.run()
-                times.append((time.perf_counter_ns() - begin) / case.count)
+                times.append((time.thread_time_ns() - begin) / case.count)
         for case, times in zip(group, spent, strict=True):
             ratio = statistics.median(t / own for t, own in zip(times, spent[0], strict=True))
             found[operation, fmt, case.peer] = statistics.median(times), ratio, case.note
@@ -90,7 +90,7 @@ def main() -> int:
             continue
     head = (
         f"ns per element (of a product: per multiply-add), in brackets the multiple of floatemu's time; 2^22 numbers, "
-        f"512 x 512 x 512; one thread, {platform.machine()}, medians of {options.repeats} interleaved runs; "
+        f"512 x 512 x 512; processor time of one thread, {platform.machine()}, medians of {options.repeats} interleaved runs; "
         f"{', '.join(versions)}."
     )
     notes = [f"{sign} {text};" for sign, text in zip(SIGNS, arithmetic.NOTES.values(), strict=True)]
