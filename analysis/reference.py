@@ -142,6 +142,27 @@ class Reference:
             return self.certificate.statement(None if target is None else self.run.tape.target(target).id)
         return "stable under doubling of the precision" if self.checked else "unchecked"
 
+    def remarks(self, target: str) -> list[str]:
+        """Return what a verdict on a target must add about the reference.
+
+        Parameters
+        ----------
+        target : str
+
+        Returns
+        -------
+        list of str
+            Sentences: why "auto" left binary64 behind, what a certificate leaves open, and whether the value cannot
+            be told from zero.
+        """
+        said = [f"{self.note[0].upper()}{self.note[1:]}."] if self.note else []
+        if self.certificate is not None and (words := self.statement(target)) != "certified":
+            said.append(f"The reference is {words}.")
+        radius, value = self.radius(target), self.run.value(target)
+        if radius is not None and radius.any() and norm(value) <= norm(radius):
+            said.append(f"The exact {target} is zero as far as {self.bits} bits tell.")
+        return said
+
 
 def _largest(radius: Array | None) -> float | None:
     return None if radius is None else float(radius.max(initial=0.0))

@@ -28,7 +28,7 @@ from .comparison import (
 from .engine import Run, check_tape, replay
 from .events import Event
 from .policy import Policy
-from .reference import Reference
+from .reference import Reference, finest_unit
 from .reference import reference as make_reference
 from .storage import FileError
 from .tape import Tape
@@ -150,7 +150,8 @@ class Analysis:
         pinned = compare_target(self.runs["pinned"], self.runs["exact"], name).rel_error
         nodes = self.nodes if name == self.main else self._nodes(name)
         kind = self.reference.kind
-        return verdict(self.target(name), nodes, self.events, path, pinned, self.policy.name, kind)
+        words = verdict(self.target(name), nodes, self.events, path, pinned, self.policy.name, kind)
+        return " ".join([words, *self.reference.remarks(name)])
 
     def to_json(self) -> dict[str, Any]:
         """Return the contract's run object: policy, target, pinned, verdict, events, nodes.
@@ -254,7 +255,8 @@ def analyze(
     policy : Policy or str
         A policy or the name of one; see :meth:`analysis.policy.Policy.named`.
     reference : str or Reference
-        "mpmath", "float64", or a reference of the same tape made before.
+        "mpmath", "ball", "float64", "auto", or a reference of the same tape made before; see
+        :func:`analysis.reference.reference`.
     target : str, optional
         What the node reports and the verdict speak about. Default: the first gradient, else the last target.
 
@@ -282,8 +284,11 @@ def analyze(
         raise UnsupportedError(f"{tape.name}: the tape has no target to analyse")
     main = target or next((name for name in tape.targets if name.startswith("grad:")), list(tape.targets)[-1])
     tape.target(main)
-    chosen = reference if isinstance(reference, Reference) else make_reference(tape, reference)
-    local = "mpmath" if chosen.kind == "mpmath" else "float64"
+    if isinstance(reference, Reference):
+        chosen = reference
+    else:
+        chosen = make_reference(tape, reference, unit=finest_unit(tape, [policy]))
+    local = "float64" if chosen.kind == "float64" else "mpmath"
     emulated = replay(tape, policy, local=local)
     pinned = replay(tape, policy, pinned=chosen.run, local=local)
     runs = MappingProxyType({"exact": chosen.run, "emulated": emulated, "pinned": pinned})
@@ -330,7 +335,7 @@ def run_trace(
     policies, formats : sequence of str
         Named policies, and formats used uniformly.
     reference : str
-        "mpmath" or "float64".
+        "mpmath", "ball", "float64" or "auto".
     target : str, optional
     out : path-like, optional
         Folder for a JSON file, one CSV file per policy, and two figures.
@@ -371,7 +376,7 @@ def run_trace(
             progress(done, total, text)
 
     tell(0, f"{reference} reference of {len(tape)} nodes")
-    exact = make_reference(tape, reference)
+    exact = make_reference(tape, reference, unit=finest_unit(tape, chosen))
     analyses, runs = [], []
     for index, policy in enumerate(chosen):
         tell(1 + index, f"replay in {policy.name}")

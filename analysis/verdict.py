@@ -208,6 +208,9 @@ def _no_judge(target: TargetReport, reference: str) -> str:
     what = "NaN" if math.isnan(target.exact) else "infinite"
     if reference == "mpmath":
         return f"{target.name} cannot be judged: it is {what} in the reference, no number within binary64's range"
+    if reference == "ball":
+        what = "unknown or NaN" if math.isnan(target.exact) else "infinite"
+        return f"{target.name} cannot be judged: it is {what} in the certified reference"
     return f'{target.name} cannot be judged: the {reference} reference is {what} itself; take reference="mpmath"'
 
 
@@ -240,7 +243,7 @@ def verdict(
     fmt : str
         Name of the policy.
     reference : str
-        What it was compared with; only "mpmath" shows that a result is exact.
+        What it was compared with; only "mpmath" and "ball" show that a result is exact.
 
     Returns
     -------
@@ -260,7 +263,8 @@ def verdict(
     elif target.rel_error == 0 and target.exact == 0:
         sentences = [f"{target.name} is zero, in the reference and in {fmt}"]
     elif target.rel_error == 0:
-        equal = "is exact" if reference == "mpmath" else f"equals the {reference} reference to the last bit"
+        exact = "is exact" if reference == "mpmath" else "is exact as far as the certified reference tells"
+        equal = f"equals the {reference} reference to the last bit" if reference == "float64" else exact
         sentences = [f"{target.name} {equal} in {fmt}"]
     elif not math.isfinite(target.emulated):
         what = "inf" if math.isinf(target.emulated) else "NaN"

@@ -185,8 +185,11 @@ def print_trace(result: Mapping[str, Any], console: Console) -> None:
     True
     """
     net, reference = result["net"], result["reference"]
-    checked = ", the same at half the precision" if reference.get("stable_under_doubling") else ""
-    console.print(Text(f"{net['name']}: reference {reference['kind']} at {reference['bits']} bits{checked}"))
+    statement = reference.get("statement", "unchecked")
+    words = "the same at half the precision" if reference.get("stable_under_doubling") else statement
+    console.print(Text(f"{net['name']}: reference {reference['kind']} at {reference['bits']} bits, {words}"))
+    if reference.get("note"):
+        console.print(Text(reference["note"]))
     columns = [column for column in _COLUMNS if column[2] or console.width >= WIDE]
     right = (*(heading for heading, _, _ in columns), "beyond")
     middle = ("format",) if console.width >= MEDIUM else ()

@@ -161,7 +161,7 @@ def test_saving_by_suffix(tmp_path: Path) -> None:
         ({}, "at least one format or policy"),
         ({"formats": ["fp15"]}, "no format is named 'fp15'"),
         ({"policies": ["fp15"]}, "no policy is named 'fp15'"),
-        ({"formats": ["bf16"], "reference": "exact"}, "accepted: mpmath, float64"),
+        ({"formats": ["bf16"], "reference": "exact"}, "accepted: mpmath, ball, float64, auto"),
         ({"formats": ["bf16"], "target": "grad:W9"}, "no target is named 'grad:W9'; accepted: logits, loss"),
         ({"formats": ["bf16"], "data": "cats.csv"}, "there is no such file"),
     ],
