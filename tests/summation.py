@@ -71,6 +71,7 @@ class Machine:
     nan: Any = None
     m: int = 0
     flags: int = 0
+    flagged: bool = True  #: whether flags are found: they take as long as all the rest
 
     def round(self, x: Datum, fmt: Format, operands: Sequence[Datum]) -> Datum:
         """Round the exact result x of an operation on ``operands``."""
@@ -79,10 +80,11 @@ class Machine:
             word = reference.random_word(self.seed, self.stream, self.m * self.size + self.position)
             random = word >> (32 - self.by.random_bits)
         self.m += 1
-        raised = reference.flags(x, fmt, self.by, random, self.nan)
-        if x == NAN and NAN not in operands:
-            raised |= INVALID | NAN_BORN
-        self.flags |= raised if fmt.has_nan else raised & ~NAN_BORN  # what would be born is replaced
+        if self.flagged:
+            raised = reference.flags(x, fmt, self.by, random, self.nan)
+            if x == NAN and NAN not in operands:
+                raised |= INVALID | NAN_BORN
+            self.flags |= raised if fmt.has_nan else raised & ~NAN_BORN  # what would be born is replaced
         return reference.round(x, fmt, self.by, random, self.nan)
 
     @property

@@ -57,23 +57,25 @@ def numbers_of(order: str) -> tuple[str, list[int]]:
 
 def expected(
     x: Any, y: Any, order: str, by: Projection, product: Any, accumulate: Any, result: Any, fused: bool = False,
-    finish: str = "sum", nan: Any = None, seed: int = 5, stream: int = 2,
+    finish: str = "sum", nan: Any = None, seed: int = 5, stream: int = 2, flagged: bool = True,
 ) -> Any:  # fmt: skip
-    """Reduce the last axis of 2-D operands with the oracle: values and flags."""
+    """Reduce the last axis of 2-D operands with the oracle: values and flags, or None if not ``flagged``."""
     kind, numbers = numbers_of(order)
     values, flags = [], []
     for i in range(len(x)):
-        machine = summation.Machine(by, seed, stream, len(x), i, nan)
+        machine = summation.Machine(by, seed, stream, len(x), i, nan, flagged=flagged)
         other = None if y is None else y[i]
         one = summation.reduce(machine, x[i], other, kind, numbers, fused, product, accumulate, result, finish)
         values.append(float(one))
         flags.append(machine.flags)
-    return np.array(values, np.float64), np.array(flags, np.uint8)
+    return np.array(values, np.float64), np.array(flags, np.uint8) if flagged else None
 
 
 def check(face: Any, *operands: Any, want: Any, what: str, **given: Any) -> None:
-    """Compare a face's values, and those that come with flags, and the flags."""
+    """Compare a face's values, and if flags are known those that come with flags, and the flags."""
     assert_bits(face(*operands, **given), want[0], what=what)
+    if want[1] is None:
+        return
     values, flags = face(*operands, **given, flags=True)
     assert_bits(values, want[0], what=f"{what}, with flags")
     assert_bits(flags, want[1], what=f"{what}, flags")
@@ -97,12 +99,12 @@ def projection(rng: np.random.Generator) -> Projection:
 def test_sum_equals_the_oracle(order, kind):
     rng = np.random.default_rng([ORDERS.index(order), KINDS.index(kind)])
     for count in (1, 2, 3, 7, 20):
-        for _ in range(6):
+        for trial in range(6):
             x = operands(rng, (3, count), kind)
             accumulate, result = (rng.choice(np.array([*FORMATS, *ODD], object)) for _ in range(2))
             by = projection(rng)
             nan = "max" if not (accumulate.has_nan and result.has_nan) else None
-            want = expected(x, None, order, by, accumulate, accumulate, result, nan=nan)
+            want = expected(x, None, order, by, accumulate, accumulate, result, nan=nan, flagged=trial < 2)
             what = f"{accumulate.name} {result.name} {by} {x!r}"
             given = {"axis": 1, "order": order, "accumulate": accumulate, **settings(by, nan)}
             check(reductions.sum, x, result, want=want, what=what, **given)
@@ -126,7 +128,7 @@ def test_dot_equals_the_oracle(order):
         x, y = operands(rng, (2, count), kind), operands(rng, (2, count), kind)
         product, accumulate, result = (rng.choice(np.array([*FORMATS, *ODD], object)) for _ in range(3))
         by = projection(rng)
-        want = expected(x, y, order, by, product, accumulate, result, nan="zero")
+        want = expected(x, y, order, by, product, accumulate, result, nan="zero", flagged=trial < 15)
         given = {"product": product} if order != "exact" else {}
         given |= {"order": order, "accumulate": accumulate, **settings(by, "zero")}
         what = f"{product.name} {accumulate.name} {result.name} {by} {x!r} {y!r}"
@@ -141,7 +143,7 @@ def test_fused_dot_equals_the_oracle(order):
         x, y = operands(rng, (2, count), kind), operands(rng, (2, count), kind)
         accumulate, result = (rng.choice(np.array([*FORMATS, *ODD], object)) for _ in range(2))
         by = projection(rng)
-        want = expected(x, y, order, by, accumulate, accumulate, result, True, nan="zero")
+        want = expected(x, y, order, by, accumulate, accumulate, result, True, nan="zero", flagged=trial < 10)
         given = {"order": order, "accumulate": accumulate, "fused": True, **settings(by, "zero")}
         check(reductions.dot, x, y, result, want=want, what=f"{accumulate.name} {result.name} {by}", **given)
 
@@ -156,7 +158,9 @@ def test_mean_and_norm_equal_the_oracle(order, finish):
         accumulate, result = (rng.choice(np.array([*FORMATS, *ODD], object)) for _ in range(2))
         by = projection(rng)
         other = x if finish == "norm" else None
-        want = expected(x, other, order, by, accumulate, accumulate, result, finish=finish, nan="zero")
+        want = expected(
+            x, other, order, by, accumulate, accumulate, result, finish=finish, nan="zero", flagged=trial < 5
+        )
         face = getattr(reductions, finish)
         given = {"axis": 1, "order": order, "accumulate": accumulate, **settings(by, "zero")}
         check(face, x, result, want=want, what=f"{accumulate.name} {result.name} {by} {x!r}", **given)
