@@ -199,7 +199,11 @@ def inspect(number: str, formats: tuple[str, ...], random_bits: int) -> Answer:
 @click.option("--policy", "policies", type=Word(), metavar="NAME", multiple=True, help="Policy; repeat for more.")
 @_formats(help="Format of every node's output; repeat for more.")
 @click.option(
-    "--reference", type=OneOf(["mpmath", "float64"]), default="mpmath", show_default=True, help="mpmath or float64."
+    "--reference",
+    type=OneOf(["mpmath", "ball", "float64", "auto"]),
+    default="mpmath",
+    show_default=True,
+    help="mpmath; ball (proven radii); float64; auto (float64, or better where that is too weak).",
 )
 @click.option(
     "--target", type=Word(), default=None, help="Named result to judge, such as grad:W0. Default: the net's own."
