@@ -27,7 +27,7 @@ NUMPYS = {"add": np.add, "mul": np.multiply, "div": np.divide, "sqrt": np.sqrt, 
 NOTES = {
     "single": "computes in binary32, then rounds: right for + - x / and the root, not promised for functions",
     "wide sum": "accumulates in binary32, in an order of its own, and rounds once at the end",
-    "double": "binary64 operation by numpy, then rounded by gfloat, which rounds twice; on 2^18 numbers, where it is faster",
+    "double": "binary64 operation by numpy, then gfloat's rounding: rounds twice; on 2^18 numbers, where it is faster",
 }
 
 
@@ -107,7 +107,7 @@ def of_torch(fmt: str) -> Iterator[Case]:
 
 
 def of_gfloat(fmt: str) -> Iterator[Case]:
-    """gfloat rounds; the operation before it is numpy's. On a part of the array, where its many temporaries fit in cache."""
+    """gfloat rounds; the operation before it is numpy's. On a part of the array: its many temporaries fit in cache."""
     try:
         import gfloat
         from gfloat import formats

@@ -89,9 +89,9 @@ def main() -> int:
         except importlib.metadata.PackageNotFoundError:
             continue
     head = (
-        f"ns per element (of a product: per multiply-add), in brackets the multiple of floatemu's time; 2^22 numbers, "
-        f"512 x 512 x 512; processor time of one thread, {platform.machine()}, medians of {options.repeats} interleaved runs; "
-        f"{', '.join(versions)}."
+        "ns per element (of a product: per multiply-add), in brackets the multiple of floatemu's time; 2^22 numbers, "
+        f"512 x 512 x 512; processor time of one thread, {platform.machine()}, medians of {options.repeats} "
+        f"interleaved runs; {', '.join(versions)}."
     )
     notes = [f"{sign} {text};" for sign, text in zip(SIGNS, arithmetic.NOTES.values(), strict=True)]
     notes += ["— the peer has no such operation. floatemu's sum and product round every operation, from first to last."]
