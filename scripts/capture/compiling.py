@@ -83,6 +83,9 @@ def _by_nvcc(nvcc: str, name: str, arch: str) -> bytes:
 def _nvrtc() -> Any:
     for name in _nvrtc_names():
         try:
+            # In a wheel's folder the library does not find its other half by itself; one that is loaded is found.
+            for half in sorted(Path(name).parent.glob("libnvrtc-builtins.so*")):
+                ctypes.CDLL(str(half), mode=ctypes.RTLD_GLOBAL)
             return ctypes.CDLL(name)
         except OSError:
             continue

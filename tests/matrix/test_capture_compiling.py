@@ -142,6 +142,28 @@ def test_runtime_compiler_takes_the_sources_too(name, sm):
         assert len(code) == len(cubin(name, sm))
 
 
+def test_triton_uses_the_tensor_core_and_promotes_when_asked(tmp_path, monkeypatch):
+    """PTX for sm_90, compiled without a GPU: wgmma either way; binary32 additions only between 64 and 64 products."""
+    triton = pytest.importorskip("triton", reason="needs Triton, which comes with torch for a GPU")
+    from capture import triton_dot
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    names = ("k", "stride_a", "stride_b", "stride_d")
+    signature = {"a": "*fp8e4nv", "b": "*fp8e4nv", "d": "*fp32", **dict.fromkeys(names, "i32")}
+    additions = {}
+    for most in (None, 64):
+        constants = {"rows": 128, "columns": 16, "depth": 128, "most": most}
+        kinds = {**signature, **dict.fromkeys(constants, "constexpr")}
+        source = ASTSource(fn=triton_dot._product, signature=kinds, constexprs=constants)
+        ptx = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4}).asm["ptx"]
+        assert "wgmma.mma_async.sync.aligned.m64n16k32.f32.e4m3.e4m3" in ptx
+        additions[most] = ptx.count("add.f32")
+    # 128 x 16 sums over 4 warps of 32, twice for 128 products
+    assert additions == {None: 0, 64: 2 * 128 * 16 // (32 * 4)}
+
+
 def test_architectures():
     assert [arch_of(sm) for sm in (80, 89, 90, 120)] == ["sm_80", "sm_89", "sm_90a", "sm_120a"]
     assert [sources_for(sm) for sm in (80, 90, 100)] == [["mma", "cvt"], ["mma", "cvt", "wgmma"], ["mma", "cvt"]]
