@@ -338,3 +338,9 @@ def test_dlpack_out_is_a_copy() -> None:
 def test_ml_dtypes_and_we_agree_on_a_cast() -> None:
     x = matrix("binary32")
     assert_bits(x.astype(ml_dtypes.bfloat16).values, np.asarray(x).astype(ml_dtypes.bfloat16).astype(np.float32))
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "e4m3fn", "e5m2"])
+def test_ml_dtypes_and_we_agree_on_sums_from_first_to_last(name: str) -> None:
+    x = fe.asarray(np.random.Generator(np.random.PCG64(1)).standard_normal(3000), name)
+    assert x.sum().item() == float(np.sum(x.to_ml_dtypes()))
