@@ -289,7 +289,7 @@ def carrier_loop(carrier: str, fixed: int | None, coded: bool, flagged: bool) ->
                 if flagged:
                     flags[i] = flag
             if later:
-                normal = word(target.emin << word(t))
+                normal: Any = word(target.emin << word(t))
                 for i in range(source.size):
                     if word(source[i] & magnitude) < normal and flags[i] & INEXACT != 0:
                         r = word(random[i]) if draws else word(0)
