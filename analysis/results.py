@@ -25,6 +25,8 @@ from .comparison import (
     flip_events,
     to_json,
 )
+from .diagnosis import Case, Diagnosis, diagnose
+from .dynamics import FLUSHED, Growth, LossScale, growth, loss_scale
 from .engine import Run, check_tape, replay
 from .events import Event
 from .policy import Policy
@@ -133,6 +135,68 @@ class Analysis:
         runs = self.runs
         return attribute(runs["emulated"], runs["exact"], name or self.main, functional, runs["pinned"])
 
+    def diagnose(self, name: str | None = None) -> tuple[Diagnosis, ...]:
+        """Return the causes of what happened to a target, the gravest first; nothing if nothing is wrong.
+
+        Parameters
+        ----------
+        name : str, optional
+            Default: the main target.
+
+        Returns
+        -------
+        tuple of Diagnosis
+
+        Raises
+        ------
+        TapeError
+            If the tape has no such target.
+        """
+        name = name or self.main
+        self.tape.target(name)
+        runs = self.runs
+        nodes = self.nodes if name == self.main else self._nodes(name)
+        return diagnose(Case(self.tape, runs["emulated"], runs["exact"], runs["pinned"], name, nodes, self.events))
+
+    def growth(self, directions: int = 2) -> dict[str, Growth]:
+        """Return how the gradient of the loss grows from stage to stage, exactly and emulated.
+
+        Parameters
+        ----------
+        directions : int
+            Number of Lyapunov exponents wanted.
+
+        Returns
+        -------
+        dict of str to Growth
+            "exact" and "emulated"; see :func:`analysis.dynamics.growth`.
+
+        Raises
+        ------
+        UnsupportedError
+            If the tape has no scalar loss, or fewer than two stages.
+        """
+        return {name: growth(self.runs[name], "loss", directions) for name in ("exact", "emulated")}
+
+    def loss_scale(self, flushed: float = FLUSHED) -> LossScale:
+        """Return the loss scales that keep every gradient in its format: :func:`analysis.dynamics.loss_scale`.
+
+        Parameters
+        ----------
+        flushed : float
+            Share of a tensor's nonzero elements that may round to zero.
+
+        Returns
+        -------
+        LossScale
+
+        Raises
+        ------
+        UnsupportedError
+            If ``flushed`` is no share, or the tape has no backward pass.
+        """
+        return loss_scale(self.runs["emulated"], self.runs["exact"], flushed)
+
     def verdict(self, name: str | None = None) -> str:
         """Return in words what became of a target, and where.
 
@@ -170,7 +234,7 @@ class Analysis:
                 "pinned": {"rel_error": pinned.rel_error},
                 "completeness": self.attribution().to_json(),
                 "verdict": self.verdict(),
-                "diagnosis": [],
+                "diagnosis": [cause.to_json() for cause in self.diagnose()],
                 "events": [event.to_json() for event in self.events],
                 "nodes": [to_json(node) for node in self.nodes],
             }
