@@ -39,7 +39,8 @@ def places_of_a(i: Instruction) -> Index:
     m, _, k = i.shape
     each, halves = _each(i), min(m // 8, 2)
     g, t, r, slot = _lanes(m * k // (32 * each), each)
-    return np.broadcast_arrays(g + 8 * (r % halves), 4 * each * (r // halves) + each * t + slot)  # type: ignore[return-value]
+    row, inner = np.broadcast_arrays(g + 8 * (r % halves), 4 * each * (r // halves) + each * t + slot)
+    return row, inner
 
 
 def places_of_b(i: Instruction) -> Index:
@@ -47,7 +48,8 @@ def places_of_b(i: Instruction) -> Index:
     _, n, k = i.shape
     each = _each(i)
     g, t, r, slot = _lanes(n * k // (32 * each), each)
-    return np.broadcast_arrays(4 * each * r + each * t + slot, g)  # type: ignore[return-value]
+    inner, column = np.broadcast_arrays(4 * each * r + each * t + slot, g)
+    return inner, column
 
 
 def places_of_d(i: Instruction) -> Index:
@@ -77,7 +79,8 @@ def _each_result(i: Instruction) -> int:
 def _pack(tiles: Array, places: Index, dtype: np.dtype[Any], bits: int) -> Array:
     chosen = tiles[:, places[0], places[1]].astype(dtype)
     shift = (np.arange(chosen.shape[-1]) * bits).astype(dtype)
-    return np.bitwise_or.reduce(chosen << shift, axis=-1)
+    words: Array = np.bitwise_or.reduce(chosen << shift, axis=-1)
+    return words
 
 
 def _image(rows: Array) -> Array:

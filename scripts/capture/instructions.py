@@ -95,12 +95,9 @@ def test_of(i: Instruction, sm: int, name: str, n: int, k: int) -> dict[str, Any
     }  # fmt: skip
 
 
-def _designed(i: Instruction) -> tuple[list[str], Array, Array, Array]:
-    return probe_vectors.probe_vectors(LAYOUTS[i.a], LAYOUTS[i.b], LAYOUTS[i.d], i.shape[2])  # type: ignore[no-any-return]
-
-
 def _distributions(i: Instruction) -> tuple[str, ...]:
-    return generator.DISTRIBUTIONS if LAYOUTS[i.a].p else ("raw", "zeros")
+    every: tuple[str, ...] = generator.DISTRIBUTIONS
+    return every if LAYOUTS[i.a].p else ("raw", "zeros")
 
 
 def capture(driver: Driver, section: Section, clock: Clock, vectors: int, covers: Any = None) -> None:
@@ -120,10 +117,12 @@ def capture(driver: Driver, section: Section, clock: Clock, vectors: int, covers
     for i in INSTRUCTIONS:
         if not i.runs_on(driver.sm) or (covers is not None and not covers(i)):
             continue
-        labels, *designed = _designed(i)
+        labels, *designed = probe_vectors.probe_vectors(LAYOUTS[i.a], LAYOUTS[i.b], LAYOUTS[i.d], i.shape[2])
         layouts = (LAYOUTS[i.a], LAYOUTS[i.b], LAYOUTS[i.d], vectors, i.shape[2], SEED)
-        tests = [(test_of(i, driver.sm, "probes", len(labels), i.shape[2]), None)]
-        tests += [(test_of(i, driver.sm, name, vectors, i.shape[2]), name) for name in _distributions(i)]
+        tests: list[tuple[dict[str, Any], str | None]] = [
+            (test_of(i, driver.sm, "probes", len(labels), i.shape[2]), None),
+            *((test_of(i, driver.sm, name, vectors, i.shape[2]), name) for name in _distributions(i)),
+        ]
         try:
             offsets = None if clock.over else _offsets(driver, i)
             broken = BROKEN
@@ -138,7 +137,7 @@ def capture(driver: Driver, section: Section, clock: Clock, vectors: int, covers
             if offsets is None:
                 section.fail(test, broken)
                 continue
-            arrays = tuple(designed) if distribution is None else generator.vectors(distribution, *layouts)
+            a, b, c = designed if distribution is None else generator.vectors(distribution, *layouts)
             if distribution is None:
                 test["labels"], test["inputs"] = labels, {"kind": "stored", "version": probe_vectors.VERSION}
             else:
@@ -147,11 +146,10 @@ def capture(driver: Driver, section: Section, clock: Clock, vectors: int, covers
                 }  # fmt: skip
                 if i.a == "tf32":
                     test["inputs"]["values"] = "tf32"
-            test["sha256"] = {name: sha256(codes) for name, codes in zip("abc", arrays)}
+            test["sha256"] = {name: sha256(codes) for name, codes in zip("abc", (a, b, c))}
             try:
-                results = dots(driver, i, *arrays, offsets)
+                results = dots(driver, i, a, b, c, offsets)
             except DriverError as error:
                 section.fail(test, str(error))
                 continue
-            stored = dict(zip("abc", arrays)) if distribution is None else {}
-            section.add(test, results, stored)
+            section.add(test, results, {"a": a, "b": b, "c": c} if distribution is None else {})

@@ -90,7 +90,8 @@ class Section:
         target = folder / f"{self.part}.npz"
         part = folder / f".{target.name}.{os.getpid()}.part"
         with open(part, "wb") as stream:
-            np.savez_compressed(stream, **self.arrays)  # type: ignore[arg-type]
+            save: Any = np.savez_compressed  # its stub would have the names of arrays be options
+            save(stream, **self.arrays)
         data = part.read_bytes()
         if len(data) > MOST_BYTES:
             part.unlink()

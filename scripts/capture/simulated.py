@@ -91,19 +91,21 @@ class Simulated:
                 return [result]
         for cast in CASTS:
             if kernel == f"chunk_{cast.kernel}":
-                room, first, size = arguments
-                assert isinstance(room, Output)
-                return [self._hashes(cast, grid, int(first), int(size))]  # type: ignore[arg-type]
+                first, size = (x for x in arguments if isinstance(x, int))
+                return [self._hashes(cast, grid, first, size)]
             if kernel == f"each_{cast.kernel}":
                 codes, _, count = arguments
-                return [convert(cast, np.asarray(codes)[: int(count)]).astype(np.uint32)]  # type: ignore[arg-type]
+                assert isinstance(codes, np.ndarray)
+                assert isinstance(count, int)
+                return [convert(cast, codes[:count]).astype(np.uint32)]
         raise DriverError(f"no kernel is named {kernel}")
 
     def _matrix(self, i: Instruction, grid: int, block: int, arguments: Sequence[Argument]) -> Array:
-        a, b, c, room = (np.asarray(x) if isinstance(x, np.ndarray) else x for x in arguments[:4])
-        assert isinstance(room, Output)
+        a, b, c = (x for x in arguments if isinstance(x, np.ndarray))
+        (room,) = (x for x in arguments if isinstance(x, Output))
+        numbers = [x for x in arguments if isinstance(x, int)]
         if i.family == "wgmma":
-            leading, stride = (int(x) for x in arguments[4:])  # type: ignore[arg-type]
+            leading, stride = numbers
             if self.swapped:
                 leading, stride = stride, leading
             tiles, threads = grid, 128
@@ -112,7 +114,7 @@ class Simulated:
             if block != 128:
                 raise DriverError(f"a warpgroup has 128 threads, the block {block}")
         else:
-            tiles, threads = int(arguments[4]), 32  # type: ignore[arg-type]
+            (tiles,), threads = numbers, 32
             if grid * (block // 32) < tiles:
                 raise DriverError(f"{grid} blocks of {block} threads are too few for {tiles} tiles")
             m, n, k = i.shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -176,7 +177,5 @@ class TorchLibrary:
             if name.startswith("e") and self._sm < 89:
                 continue
             options = {"max_num_imprecise_acc": most, "block": 128}
-            yield self._call(
-                "triton.language.dot", options, name, name, "binary32",
-                lambda a, b, most=most: triton_dot.matmul(self._torch, a, b, most),
-            )  # fmt: skip
+            run = partial(triton_dot.matmul, self._torch, most=most)
+            yield self._call("triton.language.dot", options, name, name, "binary32", run)

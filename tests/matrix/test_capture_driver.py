@@ -275,8 +275,9 @@ def test_a_machine_needs_neither_the_package_nor_numba():
         "import sys; sys.modules.update(dict.fromkeys(['floatemu', 'analysis', 'numba', 'mpmath', 'torch']))\n"
         f"sys.path.insert(0, {str(SCRIPTS)!r})\n"
         "from capture import casts, gemm, instructions, session, torch_level\n"
-        "from capture.table import INSTRUCTIONS\n"
-        "print(len(instructions._designed(INSTRUCTIONS[0])[0]) > 100, session._torch_library(90)[:5])\n"
+        "from capture.vectors import LAYOUTS, probe_vectors\n"
+        "labels = probe_vectors.probe_vectors(*[LAYOUTS['binary16']] * 3, 16)[0]\n"
+        "print(len(labels) > 100, session._torch_library(90)[:5])\n"
         "session.find_device()"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
