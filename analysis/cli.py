@@ -268,6 +268,31 @@ def trace(
     return found, print_trace
 
 
+@_command("validate")
+@click.argument("capture", required=False, type=Word())
+@click.option("--self", "own", is_flag=True, help="Check this installation against what the package carries.")
+@click.option("--vectors", type=Word(), metavar="FOLDER", default=None, help="Published results of GPUs.")
+@click.option("--chunks", type=Whole(1, 4096), default=None, help="For CAPTURE: chunks of each cast.  [default: 64]")
+def validate(capture: str | None, own: bool, vectors: str | None, chunks: int | None) -> Answer:
+    """Compare with what devices gave, bit for bit.
+
+    CAPTURE is a folder that scripts/capture_gpu.py wrote on a machine with a GPU; it is replayed here, without one.
+    Exit status 1: a result deviates, and no documented cause explains it."""
+    chosen = [word for word, given in (("CAPTURE", capture), ("--self", own), ("--vectors", vectors)) if given]
+    if len(chosen) != 1 or (chunks is not None and capture is None):
+        raise BadInput(
+            "give one of CAPTURE, --self and --vectors FOLDER" if len(chosen) != 1 else "--chunks is for CAPTURE",
+            given=" ".join(chosen) or None,
+            accepted=["CAPTURE", "--self", "--vectors FOLDER"],
+            hint="floatemu validate --self",
+        )
+    from .validate import print_validation, run_validation
+
+    given = capture or vectors
+    with _about(given, "see `floatemu validate --help`"), progress_bar() as progress:
+        return run_validation(capture, vectors, chunks, progress), print_validation
+
+
 @_command("doctor")
 def doctor() -> Answer:
     """Check this installation.

@@ -1,0 +1,177 @@
+"""Behind ``floatemu validate``: what devices gave, against what this installation computes."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .terminal import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["markdown", "print_validation", "run_validation"]
+
+LISTED = 40
+"""Tests up to this number are listed one by one, more are summed up; what is not equal is always listed."""
+SHOWN = 8
+"""Operands of a difference that are written out."""
+TITLES = ("test", "unit", "compared", "equal", "result")
+
+
+def run_validation(
+    capture: str | None = None, vectors: str | None = None, chunks: int | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Compare, and return what ``floatemu validate --json`` prints.
+
+    Parameters
+    ----------
+    capture : str, optional
+        Folder of a capture to replay.
+    vectors : str, optional
+        Folder of published results. Without either, the installation itself is checked.
+    chunks : int, optional
+        Chunks of 2^20 inputs that are computed for each conversion of a capture; None: the default of
+        :func:`floatemu.matrix.replay.check_capture`.
+    progress : callable, optional
+        Called with (done, total, text).
+
+    Returns
+    -------
+    dict
+        ``ok``, ``subject``, ``tests``, ``totals``.
+    """
+    if vectors is not None:
+        from floatemu.matrix.conformance import check_vectors
+        from floatemu.matrix.vectors import read_vectors
+
+        found = check_vectors(read_vectors(vectors), progress)
+    elif capture is not None:
+        from floatemu.matrix.capture import read_capture
+        from floatemu.matrix.replay import CHUNKS, check_capture
+
+        found = check_capture(read_capture(capture), progress, CHUNKS if chunks is None else chunks)
+    else:
+        from floatemu.matrix.self_check import check_self
+
+        found = check_self(progress)
+    return {"ok": found.ok, **found.as_dict()}
+
+
+def _group(test: Mapping[str, Any]) -> str:
+    if test["unit"] is not None:
+        return ".".join(test["unit"].split(".")[:2])
+    return str(test["id"]).split("/")[0] if test["op"] in ("decode", "round") else str(test["op"])
+
+
+def _rows(tests: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    """Cells of the table: every test, or, if there are many, one line for those of an instruction."""
+    if len(tests) <= LISTED:
+        for test in tests:
+            yield test["id"], test["unit"] or "", str(test["n"]), str(test["equal"]), test["status"]
+        return
+    groups: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for test in tests:
+        groups[_group(test)].append(test)
+    for name, members in groups.items():
+        units = {test["unit"] for test in members if test["unit"]}
+        counts = Counter(test["status"] for test in members)
+        status = ", ".join(f"{counts[key]} {key}" for key in ("pass", "known", "fail", "skipped") if counts[key])
+        n, equal = (str(sum(test[key] for test in members)) for key in ("n", "equal"))
+        yield name, f"{len(units)} units" if units else "", n, equal, status
+
+
+def _operands(inputs: Mapping[str, Any]) -> str:
+    parts = []
+    for name, codes in inputs.items():
+        if isinstance(codes, list):
+            more = f", … {len(codes)} in all" if len(codes) > SHOWN else ""
+            parts.append(f"{name} = [{', '.join(codes[:SHOWN])}{more}]")
+        else:
+            parts.append(f"{name} = {codes}")
+    return "; ".join(parts)
+
+
+def _remarks(test: Mapping[str, Any]) -> Iterator[str]:
+    """What there is to say of a test that is not simply equal."""
+    if test["cause"]:
+        yield f"cause: {test['cause']}"
+    if test["reason"]:
+        yield str(test["reason"])
+    first = test["first"]
+    if first is not None:
+        values = [first["expected_value"], first["actual_value"]]
+        want, got = (code if value is None else f"{code} = {value!r}" for code, value in zip(_codes(first), values))
+        yield f"first at {list(first['index'])}: recorded {want}, computed {got}"
+        yield _operands(first["inputs"])
+
+
+def _codes(first: Mapping[str, Any]) -> tuple[str, str]:
+    return first["expected"], first["actual"]
+
+
+def _headline(result: Mapping[str, Any]) -> str:
+    about = result["subject"]
+    facts = [f"{name} {about[name]}" for name in ("sm", "driver", "cuda", "torch", "cpu") if about[name]]
+    what = {
+        "self": "This installation against what the package carries",
+        "vectors": f"Published results of {about['device']}",
+        "capture": f"Capture of {about['device'] or 'an unnamed device'}",
+    }[about["kind"]]
+    return f"{what} ({', '.join(facts)})" if facts else what
+
+
+def _summary(result: Mapping[str, Any]) -> str:
+    totals = result["totals"]
+    counts = ", ".join(f"{totals[name]} {name}" for name in ("pass", "known", "fail", "skipped") if totals[name])
+    return f"{totals['compared']} results compared in {len(result['tests'])} tests: {counts or 'nothing to compare'}"
+
+
+def print_validation(result: Mapping[str, Any], console: Console) -> None:
+    """Print what :func:`run_validation` found.
+
+    Parameters
+    ----------
+    result : mapping
+    console : rich.console.Console
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    console.print(f"[bold]{escape(_headline(result))}[/bold]")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in TITLES:
+        table.add_column(title, justify="right" if title in ("compared", "equal") else "left", overflow="fold")
+    for row in _rows(result["tests"]):
+        table.add_row(*map(escape, row))
+    console.print(table)
+    for test in result["tests"]:
+        if test["status"] != "pass":
+            console.print()
+            console.print(f"[bold]{test['status']}[/bold] {escape(test['id'])}: {test['equal']} of {test['n']} equal")
+            for remark in _remarks(test):
+                console.print(f"  {escape(remark)}")
+    console.print()
+    console.print(escape(_summary(result)))
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """Return what :func:`print_validation` prints as a page of Markdown.
+
+    Parameters
+    ----------
+    result : mapping
+
+    Returns
+    -------
+    str
+    """
+    lines = [f"# {_headline(result)}", "", f"{_summary(result)}.", ""]
+    lines += [f"| {' | '.join(TITLES)} |", f"|{'---|' * len(TITLES)}"]
+    lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in _rows(result["tests"])]
+    for test in result["tests"]:
+        if test["status"] != "pass":
+            lines += ["", f"## {test['status']}: {test['id']}", "", *(f"- {remark}" for remark in _remarks(test))]
+    sources = dict.fromkeys(test["source"] for test in result["tests"])
+    return "\n".join([*lines, "", f"Source: {'; '.join(sources)}.", ""])
