@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import measures as measures
     from . import nets as nets
+    from . import optimisers as optimisers
     from .arithmetics.exact import Exact as Exact
     from .arithmetics.float64 import Float64 as Float64
     from .engine import Run as Run
@@ -50,6 +51,7 @@ _WHERE = {
     "analyze": "results",
     "measures": "",
     "nets": "",
+    "optimisers": "",
     "record_numpy": "record",
     "replay": "engine",
 }

@@ -98,7 +98,7 @@ def test_chains_refuse_odd_numbers_of_steps(steps: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"activation": "sigmoid"}, "accepted: relu, gelu, gelu_tanh, tanh"),
+        ({"activation": "swish"}, "accepted: relu, gelu, gelu_tanh, tanh, sigmoid, silu, softplus, identity"),
         ({"init": "zeros"}, "accepted: he, xavier"),
         ({"batch": 0}, r"accepted: 1\.\.1797"),
         ({"batch": 1798}, r"accepted: 1\.\.1797"),

@@ -1,0 +1,392 @@
+"""What a net starts from: weights and synthetic data from counted random bits, each made once, and argument checks."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from floatemu.errors import UnsupportedError
+
+from ..arithmetics.base import Array
+from ..arithmetics.float64 import Float64
+from ..ops import Builder, Var
+
+__all__ = ["INITS", "Leaves", "bound", "check_choice", "check_count", "check_seed", "orthogonal", "uniform"]
+
+INITS = ("he", "xavier")
+MAX_PARAMETERS = 10**7
+_DATA = 1 << 20  # streams of synthetic data begin here, those of weights at 1
+
+
+def uniform(seed: int, stream: int, shape: tuple[int, ...], bound: float) -> Array:
+    """Return numbers uniform in [-bound, bound), the same on every machine.
+
+    Parameters
+    ----------
+    seed, stream : int
+        Each pair gives its own sequence.
+    shape : tuple of int
+    bound : float
+
+    Returns
+    -------
+    ndarray of float64
+        Multiples of 2^-24 * bound, rounded to binary32, as weights are stored.
+
+    Notes
+    -----
+    The top 25 bits of numpy's raw PCG64 words: raw output is fixed by numpy's compatibility policy, the methods
+    of ``Generator`` are not.
+
+    Examples
+    --------
+    >>> uniform(0, 0, (2,), 1.0).shape
+    (2,)
+    """
+    words = np.random.PCG64([seed, stream]).random_raw(math.prod(shape))
+    fraction = (np.asarray(words, dtype=np.uint64) >> np.uint64(39)).astype(np.float64) * 2.0**-24 - 1.0
+    numbers: Array = (fraction * bound).astype(np.float32).astype(np.float64)
+    return numbers.reshape(shape)
+
+
+def orthogonal(seed: int, stream: int, n: int) -> Array:
+    """Return an orthogonal matrix, the same on every machine: a product of n - 1 Householder reflections.
+
+    Parameters
+    ----------
+    seed, stream : int
+    n : int
+
+    Returns
+    -------
+    ndarray of float64
+        Shape (n, n); orthogonal to a few units of 2^-53.
+
+    Notes
+    -----
+    Reflection k acts on the last n - k coordinates, along a vector of uniform numbers: Stewart 1980 with uniform
+    instead of normal numbers, so that the distribution is not quite Haar's. Sums run in index order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> q = orthogonal(0, 1, 8)
+    >>> bool(np.abs(q @ q.T - np.eye(8)).max() < 1e-15)
+    True
+    """
+    result, float64 = np.eye(n), Float64()
+    vectors = uniform(seed, stream, (n, n), 1.0)
+    for k in range(n - 1):
+        v = vectors[k, k:]
+        square = float64.sum(v * v, 0, False)
+        if square:  # H = I - 2 v v^T / v^T v, from the right
+            along = float64.matmul(result[:, k:], v[:, None])
+            result[:, k:] -= (along * (2.0 / square)) * v
+    return result
+
+
+def bound(init: str, fan_in: int, fan_out: int) -> float:
+    """Return the bound of uniform weights: "he" (He et al. 2015, equation 10, variance 2/fan_in) or "xavier".
+
+    Parameters
+    ----------
+    init : str
+        "xavier" is Glorot and Bengio 2010, equation 16.
+    fan_in, fan_out : int
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> bound("he", 6, 100), bound("xavier", 1, 5)
+    (1.0, 1.0)
+    """
+    return math.sqrt(6.0 / fan_in) if init == "he" else math.sqrt(6.0 / (fan_in + fan_out))
+
+
+def check_seed(seed: object) -> None:
+    """Refuse what is no seed.
+
+    Parameters
+    ----------
+    seed : object
+
+    Raises
+    ------
+    UnsupportedError
+
+    Examples
+    --------
+    >>> check_seed(0)
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
+        raise UnsupportedError(f"seed={seed!r}; accepted: an integer, 0..2^64 - 1")
+
+
+def check_count(most: int = 10_000, **given: object) -> None:
+    """Refuse what is no positive integer, or too large.
+
+    Parameters
+    ----------
+    most : int
+    **given
+        Name and value.
+
+    Raises
+    ------
+    UnsupportedError
+
+    Examples
+    --------
+    >>> check_count(depth=0)
+    Traceback (most recent call last):
+        ...
+    floatemu.errors.UnsupportedError: depth=0; accepted: an integer, 1..10000
+    """
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+            raise UnsupportedError(f"{name}={value!r}; accepted: an integer, 1..{most}")
+
+
+def check_number(low: float, high: float, **given: object) -> None:
+    """Refuse what is no number between two bounds, both included.
+
+    Parameters
+    ----------
+    low, high : float
+    **given
+        Name and value.
+
+    Raises
+    ------
+    UnsupportedError
+
+    Examples
+    --------
+    >>> check_number(0, math.inf, eps=-1.0)
+    Traceback (most recent call last):
+        ...
+    floatemu.errors.UnsupportedError: eps=-1.0; accepted: a number, 0..inf
+    """
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise UnsupportedError(f"{name}={value!r}; accepted: a number, {low}..{high}")
+
+
+def check_choice(accepted: Sequence[object], **given: object) -> None:
+    """Refuse what is not in a list.
+
+    Parameters
+    ----------
+    accepted : sequence
+    **given
+        Name and value.
+
+    Raises
+    ------
+    UnsupportedError
+
+    Examples
+    --------
+    >>> check_choice(("max", "average"), pool="sum")
+    Traceback (most recent call last):
+        ...
+    floatemu.errors.UnsupportedError: pool='sum'; accepted: max, average
+    """
+    for name, value in given.items():
+        if value not in accepted:
+            raise UnsupportedError(f"{name}={value!r}; accepted: {', '.join(map(str, accepted))}")
+
+
+class Leaves:
+    """The leaves of a net by name: made at their first use, found again in later training steps.
+
+    Parameters
+    ----------
+    builder : Builder
+    seed : int
+
+    Attributes
+    ----------
+    parameters : dict of str to Var
+        Current values: leaves, or what an optimiser made of them.
+    derived : dict of str to Var
+        What was computed from data alone and is used again, such as rotary angles.
+
+    Examples
+    --------
+    >>> leaves = Leaves(Builder("t"), 0)
+    >>> leaves.drawn("W", (2, 3), 1.0) is leaves.drawn("W", (2, 3), 1.0)
+    True
+    """
+
+    def __init__(self, builder: Builder, seed: int) -> None:
+        self.builder, self.seed = builder, seed
+        self.parameters: dict[str, Var] = {}
+        self.derived: dict[str, Var] = {}
+        self._data: dict[str, Var] = {}
+        self._streams = 0
+
+    @contextlib.contextmanager
+    def at(self, name: str, step: int | None = None) -> Iterator[str]:
+        """Go one module deeper: the path of what is recorded inside gets another part.
+
+        Parameters
+        ----------
+        name : str
+        step : int, optional
+            Position in a sequence; default as outside.
+
+        Yields
+        ------
+        str
+            The path.
+
+        Examples
+        --------
+        >>> leaves = Leaves(Builder("t"), 0)
+        >>> with leaves.at("layer0"), leaves.at("attention") as path:
+        ...     print(path)
+        layer0.attention
+        """
+        builder = self.builder
+        path = f"{builder.path}.{name}" if builder.path else name
+        with builder.at(path, step=builder.step if step is None else step):
+            yield path
+
+    def parameter(self, name: str, value: Array) -> Var:
+        """Return a parameter, recorded at its first use.
+
+        Parameters
+        ----------
+        name : str
+        value : ndarray
+            At that first use.
+
+        Returns
+        -------
+        Var
+
+        Raises
+        ------
+        UnsupportedError
+            If the net has more than ten million weights.
+        """
+        if name not in self.parameters:
+            if sum(var.value.size for var in self.parameters.values()) + value.size > MAX_PARAMETERS:
+                raise UnsupportedError(f"the net has more than {MAX_PARAMETERS} weights; make it smaller")
+            self.parameters[name] = self.builder.leaf("parameter", value)
+        return self.parameters[name]
+
+    def drawn(self, name: str, shape: tuple[int, ...], bound: float) -> Var:
+        """Return a parameter that starts uniform in [-bound, bound).
+
+        Parameters
+        ----------
+        name : str
+        shape : tuple of int
+        bound : float
+
+        Returns
+        -------
+        Var
+        """
+        if name in self.parameters:
+            return self.parameters[name]
+        if math.prod(shape) > MAX_PARAMETERS:
+            raise UnsupportedError(f"{name} of shape {shape} has more than {MAX_PARAMETERS} weights; make it smaller")
+        return self.parameter(name, uniform(self.seed, self.stream(), shape, bound))
+
+    def filled(self, name: str, shape: tuple[int, ...], value: float = 0.0) -> Var:
+        """Return a parameter that starts the same everywhere.
+
+        Parameters
+        ----------
+        name : str
+        shape : tuple of int
+        value : float
+
+        Returns
+        -------
+        Var
+        """
+        return self.parameter(name, np.full(shape, value))
+
+    def stream(self) -> int:
+        """Return the next stream of random bits for weights."""
+        self._streams += 1
+        return self._streams
+
+    def data(self, name: str, role: str, value: Any) -> Var:
+        """Return data that stays the same in every training step.
+
+        Parameters
+        ----------
+        name : str
+            One for each, whatever its path.
+        role : str
+            "input", "target" or "constant".
+        value : array_like
+
+        Returns
+        -------
+        Var
+
+        Examples
+        --------
+        >>> Leaves(Builder("t"), 0).data("x", "input", [1.0]).shape
+        (1,)
+        """
+        if name not in self._data:
+            self._data[name] = self.builder.leaf(role, value)
+        return self._data[name]
+
+
+def synthetic(seed: int, stream: int, shape: tuple[int, ...], scale: float = 1.0) -> Array:
+    """Return synthetic inputs, uniform in [-scale, scale).
+
+    Parameters
+    ----------
+    seed, stream : int
+    shape : tuple of int
+    scale : float
+
+    Returns
+    -------
+    ndarray of float64
+
+    Examples
+    --------
+    >>> synthetic(0, 0, (2, 3)).shape
+    (2, 3)
+    """
+    return uniform(seed, _DATA + stream, shape, scale)
+
+
+def tokens(seed: int, stream: int, shape: tuple[int, ...], count: int) -> Array:
+    """Return synthetic tokens or classes, uniform in 0..count - 1.
+
+    Parameters
+    ----------
+    seed, stream : int
+    shape : tuple of int
+    count : int
+
+    Returns
+    -------
+    ndarray of int64
+
+    Examples
+    --------
+    >>> tokens(0, 0, (2, 3), 2).shape
+    (2, 3)
+    """
+    words = np.asarray(np.random.PCG64([seed, _DATA + stream]).random_raw(math.prod(shape)), dtype=np.uint64)
+    chosen: Array = ((words >> np.uint64(32)) % np.uint64(count)).astype(np.int64)
+    return chosen.reshape(shape)
