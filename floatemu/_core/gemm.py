@@ -207,10 +207,13 @@ def flagged_loop(carrier: str, mode: int, rounded: bool) -> Callable[..., Any]:
     depth = TILE_BYTES // TILE // np.dtype(carrier).itemsize
     g, w32 = kernels.GENERATOR_WORD, np.uint32
     stochastic, down, sum_bits = mode >= SA, mode == TN, sum_text(carrier)
-    label = f"flagged {carrier} {mode} {rounded}"
+    label, rounds = f"flagged {carrier} {mode} {rounded}", rounded
 
     def make_tile(start: bool, smooth: bool) -> Any:
         kind = 2 if smooth else 1
+        # Tiny products of stochastic modes wait for a second pass, as in kernels.carrier_loop.
+        later = smooth and rounds and stochastic
+        first = 2 if later else 1
         top = w(1 << (31 if t == 23 else 63))
 
         def tile(
@@ -227,7 +230,7 @@ def flagged_loop(carrier: str, mode: int, rounded: bool) -> Callable[..., Any]:
                 if rounds:
                     if not smooth:
                         flags = w(flags | born(x * y, (x == x) & (y == y)))
-                    bits, outer = project_carrier(w, t, bits, product, mode, q, n, ones, False, True)
+                    bits, outer = project_carrier(w, t, bits, product, mode, q, n, ones, False, first)
                     flags = w(flags | outer)
                 term = w(bits).view(number)
                 if not start:
@@ -242,6 +245,13 @@ def flagged_loop(carrier: str, mode: int, rounded: bool) -> Callable[..., Any]:
                 out, inner = project_carrier(w, t, bits, goal, mode, r, n, ones, False, kind)
                 acc[j] = w(out).view(number)
                 seen[j] = w(flags | inner)
+            if later:
+                normal: Any = w(product.emin << w(t))
+                for j in range(acc.size):
+                    bits = number(x * row[j]).view(w)
+                    if w(bits & w(top - w(1))) < normal:
+                        _, outer = project_carrier(w, t, bits, product, mode, w(other[j]), n, ones, False, 1)
+                        seen[j] = w(seen[j] | outer)
 
         register_jitable(kernels.named(tile, f"gemm tile {label} {start} {smooth}"))
         return tile
@@ -251,7 +261,6 @@ def flagged_loop(carrier: str, mode: int, rounded: bool) -> Callable[..., Any]:
         return w(w(INVALID | NAN_BORN) * w((value != value) & numbers))
 
     register_jitable(kernels.named(born, f"gemm born {label}"))
-    rounds = rounded
     begin, proceed = make_tile(True, False), make_tile(False, False)
     begin_smooth, proceed_smooth = make_tile(True, True), make_tile(False, True)
 
