@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--simulate", metavar="UNIT", help="let floatemu play the device: hopper, hopper.wgmma, a row ..."
     )
-    parser.add_argument("--vectors", type=int, default=8192, help="random vectors of each distribution")
+    parser.add_argument("--vectors", type=int, default=16384, help="random vectors of each distribution")
     parser.add_argument("--chunks", type=int, help="chunks of 2^20 inputs to hash in conversions; default: all")
     parser.add_argument("--budget", type=float, default=300, metavar="SECONDS", help="time to take in all")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)

@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 NAME, VERSION = "floatemu.matrix.generator", 1
 GAMMA, MASK = 0x9E3779B97F4A7C15, 2**64 - 1
 CHUNK_BITS = 20
-DISTRIBUTIONS = ("normal", "adversarial", "raw", "zeros", "underflow")
+DISTRIBUTIONS = ("normal", "adversarial", "raw", "zeros", "underflow", "finite")
 """Names of the distributions; the place of one in this tuple is part of its stream."""
 _WORDS = 4
 
@@ -181,7 +181,8 @@ def draw(distribution: str, layout: Layout, shape: Sequence[int], seed: int, str
     ``normal``: twelve uniform numbers added up, cut to the format. ``adversarial``: exponents uniform in -7 .. 7, as
     far as the format has them. ``raw``: random bits, NaN and infinities among them. ``zeros``: raw, seven in ten
     replaced by zeros of both signs. ``underflow``: products about the quantum of the result, or, in formats
-    whose products cannot be that small, exponent fields 0 to 3.
+    whose products cannot be that small, exponent fields 0 to 3. ``finite``: raw, the uppermost bit of the exponent
+    cleared in NaN and infinities.
 
     Parameters
     ----------
@@ -222,6 +223,9 @@ def draw(distribution: str, layout: Layout, shape: Sequence[int], seed: int, str
         codes = _underflow(layout, w, result)
     else:
         codes = w[..., 0] & np.uint64(2**layout.k - 1)
+        if distribution == "finite":
+            special = (codes & np.uint64(layout.sign - 1)) > np.uint64(layout.largest)
+            codes = np.where(special, codes & ~np.uint64(layout.sign >> 1), codes)
         if distribution == "zeros":
             sign = np.uint64(layout.sign if layout.p else 0)
             codes = np.where(w[..., 1] < np.uint64(7 * 2**64 // 10), codes & sign, codes)

@@ -23,6 +23,7 @@ PINNED = {
     "raw": "f38ac90d",
     "zeros": "a8391cc4",
     "underflow": "a77fc721",
+    "finite": "c43c756d",
 }
 
 
@@ -135,6 +136,16 @@ def test_raw_and_zeros_and_underflow_are_what_they_say():
     exponents = np.frexp(values("bfloat16", x) * values("bfloat16", y))[1]
     assert exponents.min() < -170
     assert exponents.max() > -130
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_finite_codes_are_raw_ones_without_specials(name):
+    layout = LAYOUTS[name]
+    codes = gen.draw("finite", layout, (2**14,), 1, 0, LAYOUTS["binary32"])
+    found = values(name, codes)
+    assert np.isfinite(found).all()
+    assert math.frexp(abs(found).max())[1] - 1 == layout.emax
+    assert (codes != gen.draw("finite", layout, (2**14,), 2, 0, LAYOUTS["binary32"])).any()
 
 
 def test_operands_of_tf32_lie_in_binary32_registers():

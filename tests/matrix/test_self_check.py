@@ -87,7 +87,7 @@ def test_a_wrong_first_result_is_shown(broken):
     first = wrong[0].first
     assert (first.index, int(first.expected, 16) ^ int(first.actual, 16)) == ((0,), 1)
     assert first.inputs["label"] == "normal"
-    assert (wrong[0].equal, len(first.inputs["a"])) == (5, 11)
+    assert (wrong[0].equal, len(first.inputs["a"])) == (6, 11)
 
 
 def test_a_wrong_result_that_is_not_carried_fails_by_the_hash(broken):
