@@ -214,6 +214,8 @@ def run(options: Options, say: Callable[[str], None] = print) -> bool:
     clock = Clock(options.budget)
     device = simulated(options.simulate) if options.simulate else find_device()
     options.out.mkdir(parents=True, exist_ok=True)
+    for part in options.out.glob(".*.part"):  # of a run that was killed while it wrote
+        part.unlink()
     states = _earlier(options, device)
     for part in options.parts:
         done = finished(options.out, part) if part in states else None
