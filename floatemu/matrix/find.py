@@ -85,7 +85,7 @@ def units(
     if block is not None:
         rows = [u for u in rows if u.block == block]
     if shape is not None:
-        rows = [u for u in rows if _plain(shape) in u.shapes]
+        rows = [u for u in rows if _plain(shape) in map(_plain, u.shapes)]
     if saturate is not None:
         rows = [u for u in rows if getattr(u.step, "saturate", False) == saturate]
     return tuple(rows)

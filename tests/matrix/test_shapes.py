@@ -201,3 +201,8 @@ def test_generator_and_table_agree_on_formats():
     for unit in UNITS:
         if unit.a.name in g.LAYOUTS and isinstance(unit.a, Format):
             assert (g.LAYOUTS[unit.a.name].k, g.LAYOUTS[unit.a.name].p) == (unit.a.k, unit.a.p)
+
+
+@pytest.mark.parametrize("shape", ["m64nNk32", "M64NNK32", " m64nnk32 "])
+def test_shapes_of_instructions_are_found_in_any_case(shape):
+    assert fe.matrix.find("H100", "e4m3fn", "fp32", shape=shape).instruction == "wgmma"
