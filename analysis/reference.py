@@ -336,7 +336,9 @@ def _products(tape: Tape) -> int:
 def _first_difference(coarse: Run, fine: Run, bits: int) -> int | None:
     # What is zero in exact arithmetic comes out as noise, of which no digit is stable, but which shrinks with the
     # precision: a value within 40 bits of the finer run's resolution, relative to the tape's largest, is zero.
-    largest = max((norm(value[0]) for value in fine.values if value[0].dtype.kind == "f"), default=0.0)
+    # Infinities, such as the scores that a mask leaves out, say nothing about that.
+    numbers = (value[0] for value in fine.values if value[0].dtype.kind == "f")
+    largest = max((norm(value[np.isfinite(value)]) for value in numbers), default=0.0)
     noise = largest * 2.0 ** (40 - 2 * bits) if np.isfinite(largest) else 0.0
     for index, (a, b) in enumerate(zip(coarse.values, fine.values)):
         if a[0].dtype.kind != "f":

@@ -74,7 +74,9 @@ def standardise(x: Var, axis: int, eps: float, one_pass: bool = False) -> Var:
         variance = mean(x * x, axis).reshape(kept) - average * average
     else:
         variance = mean(centred * centred, axis).reshape(kept)
-    return centred * x.builder.apply("rsqrt", variance + x.builder.constant(eps))
+    # a quotient, not a product with rsqrt: the cube in rsqrt's derivative overflows where fused kernels, which have
+    # none, do not
+    return centred / (variance + x.builder.constant(eps)).sqrt()
 
 
 def layer_norm(x: Var, gain: Var, bias: Var, eps: float = 1e-5, one_pass: bool = False) -> Var:
@@ -107,7 +109,10 @@ def layer_norm(x: Var, gain: Var, bias: Var, eps: float = 1e-5, one_pass: bool =
 
 
 def rms_norm(x: Var, gain: Var, eps: float = 1e-6) -> Var:
-    """Record x / sqrt(mean(x^2) + eps) * gain along the last axis (Zhang and Sennrich 2019, equation 4).
+    """Record x rsqrt(mean(x^2) + eps) * gain along the last axis (Zhang and Sennrich 2019, equation 4).
+
+    Written with rsqrt, as the models' own code is; the cube in its derivative overflows binary16 where the root mean
+    square is below 0.0248.
 
     Parameters
     ----------
