@@ -22,9 +22,15 @@ GEMM_PROBES = {
     "G1": "promotion interval: the small product survives beside the large one only in another chunk of K",
     "G2": "split-K: 1.5 units of 2^-24 beside 1 are cut in one accumulator, rounded up between two",
     "G3": "the tree of additions over the whole of K: units that survive X at i and -X at j",
+    "G4": "as G1, for narrow results: the large product is taken away at the end of K, the small one is left",
 }
 """THE TABLE of designed matrix products, read over the whole of K."""
-_LARGE = {"G1": (256, power(-6), power(-6)), "G2": (4096, Fraction(3, 2) * power(-12), power(-12))}
+_LARGE = {
+    "G1": (256, power(-6), power(-6), 0),
+    "G2": (4096, Fraction(3, 2) * power(-12), power(-12), 0),
+    "G4": (256, power(-6), power(-6), -256),
+}
+"""Numbers in A, first and somewhere; in B; in A, last."""
 _ROWS, _COLUMNS = 512, 16
 
 
@@ -34,7 +40,7 @@ def gemm_probe(probe: str, a: Layout, b: Layout, k: int) -> tuple[list[str], Arr
     Parameters
     ----------
     probe : str
-        ``G1``, ``G2`` or ``G3``.
+        ``G1`` to ``G4``.
     a, b : Layout
     k : int
         A multiple of 16.
@@ -66,10 +72,10 @@ def gemm_probe(probe: str, a: Layout, b: Layout, k: int) -> tuple[list[str], Arr
         labels = [f"i={i},j={j}" for i, j in pairs]
         entries = {"first": top, "second": -top, "rest": rest}
     else:
-        large, small, right = _LARGE[probe]
+        large, small, right, last = _LARGE[probe]
         pairs = [(0, (i + 1) * k // rows - 1) for i in range(rows)]
         labels = [f"j={j}" for _, j in pairs]
-        entries = {"first": Fraction(large), "second": small, "rest": Fraction(0)}
+        entries = {"first": Fraction(large), "second": small, "rest": Fraction(0), "last": Fraction(last)}
     codes = {name: code_of(a, value) for name, value in entries.items()}
     column = code_of(b, right)
     if column is None or None in codes.values():
@@ -78,4 +84,6 @@ def gemm_probe(probe: str, a: Layout, b: Layout, k: int) -> tuple[list[str], Arr
     row, place = np.arange(len(pairs)), np.array(pairs)
     x[row, place[:, 1]] = codes["second"]
     x[row, place[:, 0]] = codes["first"]
+    if codes.get("last"):
+        x[:, -1] = codes["last"]
     return labels, x, np.full((_COLUMNS, k), column, b.dtype)

@@ -114,7 +114,12 @@ class TorchLibrary:
         if self._sm >= 89:
             for a, b in (("e4m3fn", "e4m3fn"), ("e4m3fn", "e5m2"), ("e5m2", "e4m3fn")):
                 for fast in (True, False):
-                    yield self._call("torch._scaled_mm", {"use_fast_accum": fast}, a, b, "binary32", self._scaled(fast))
+                    options = {"use_fast_accum": fast}
+                    yield self._call("torch._scaled_mm", options, a, b, "binary32", self._scaled(fast))
+            for fast in (True, False):  # row-wise scales are another library's kernels, with bfloat16 results
+                options = {"use_fast_accum": fast, "scales": "row-wise"}
+                run = self._scaled(fast, by_row=True)
+                yield self._call("torch._scaled_mm", options, "e4m3fn", "e4m3fn", "bfloat16", run)
         yield from self._triton()
 
     def _call(self, call: str, options: dict[str, Any], a: str, b: str, d: str, run: Callable[[Any, Any], Any]) -> Call:
@@ -159,12 +164,14 @@ class TorchLibrary:
     def _int_mm(self, a: Any, b: Any) -> Any:
         return self._torch._int_mm(a, b)
 
-    def _scaled(self, fast: bool) -> Callable[[Any, Any], Any]:
+    def _scaled(self, fast: bool, by_row: bool = False) -> Callable[[Any, Any], Any]:
         torch = self._torch
 
         def run(a: Any, b: Any) -> Any:
-            one = torch.ones((), dtype=torch.float32, device=self._device)
-            return torch._scaled_mm(a, b, scale_a=one, scale_b=one, out_dtype=torch.float32, use_fast_accum=fast)
+            shapes: tuple[tuple[int, ...], ...] = ((len(a), 1), (1, b.shape[1])) if by_row else ((), ())
+            left, right = (torch.ones(shape, dtype=torch.float32, device=self._device) for shape in shapes)
+            wanted = torch.bfloat16 if by_row else torch.float32
+            return torch._scaled_mm(a, b, scale_a=left, scale_b=right, out_dtype=wanted, use_fast_accum=fast)
 
         return run
 

@@ -121,7 +121,7 @@ def test_conversions_come_back_with_hashes_that_can_be_made_again(made):
 def test_products_come_back(made):
     tests = list(read_capture(made).tests("gemm"))
     ids = {test.id.partition("/")[2] for test in tests}
-    assert ids == {"normal/k=256", "adversarial/k=256", "G1/k=256", "G3/k=256"}
+    assert ids == {"normal/k=256", "adversarial/k=256", "G1/k=256", "G3/k=256", "G4/k=256"}
     for test in tests:
         m, n, k = test.shape
         assert (test.a.shape, test.b.shape, test.d.shape) == ((m, k), (k, n), (m, n))

@@ -70,6 +70,7 @@ def test_calls_cover_what_is_to_be_read():
         ("torch._int_mm", "int8", "int8", "int32", ()),
         ("torch._scaled_mm", "e4m3fn", "e4m3fn", "binary32", (("use_fast_accum", True),)),
         ("torch._scaled_mm", "e4m3fn", "e5m2", "binary32", (("use_fast_accum", False),)),
+        ("torch._scaled_mm", "e4m3fn", "e4m3fn", "bfloat16", (("use_fast_accum", False), ("scales", "row-wise"))),
     } <= found
     assert not any(call.call == "torch._scaled_mm" for call in torch_level.TorchLibrary(torch, 80, "cpu").calls())
     assert len({call.name for call in library().calls()}) == len(list(library().calls()))

@@ -245,11 +245,15 @@ def test_p17_reads_integer_overflow(end, most):
 
 
 def test_matrix_probes_are_read_back():
-    """G1 to G3 through floatemu's own products, whose promotion and split are known."""
+    """G1 to G4 through floatemu's own products, whose promotion and split are known."""
     unit = ROWS["hopper.wgmma.e4m3fn.e4m3fn.binary32"]
     labels, a, b = gemm_probe("G1", LAYOUTS["e4m3fn"], LAYOUTS["e4m3fn"], 512)
     d = fe.matrix.gemm(unit, a, b.T, promote_every=128, codes=True).view(np.float32)
     assert next(label for label, value in zip(labels, d[:, 0]) if value > 4) == "j=128"
+    labels, a, b = gemm_probe("G4", LAYOUTS["e4m3fn"], LAYOUTS["e4m3fn"], 512)
+    d = fe.matrix.gemm(unit, a, b.T, promote_every=128, output="bfloat16", codes=True)[:, 0]
+    assert {label for label, value in zip(labels, d) if value} == {f"j={j}" for j in range(128, 384)}
+    assert set(fe.decode(d, "bfloat16").tolist()) == {0.0, 2.0**-12}
     unit = ROWS["hopper.wgmma.binary16.binary16.binary32"]
     labels, a, b = gemm_probe("G2", LAYOUTS["binary16"], LAYOUTS["binary16"], 512)
     whole, parts = (fe.matrix.gemm(unit, a, b.T, split_k=n, codes=True).view(np.float32)[:, 0] for n in (1, 2))
@@ -265,8 +269,8 @@ def test_matrix_probes_are_read_back():
 
 
 def test_matrix_probes_name_what_there_is():
-    with pytest.raises(ValueError, match="no matrix probe is named 'G9'; there are G1, G2, G3"):
+    with pytest.raises(ValueError, match="no matrix probe is named 'G9'; there are G1, G2, G3, G4"):
         gemm_probe("G9", LAYOUTS["binary16"], LAYOUTS["binary16"], 64)
     with pytest.raises(ValueError, match="G2: e4m3fn and e4m3fn cannot hold its numbers"):
         gemm_probe("G2", LAYOUTS["e4m3fn"], LAYOUTS["e4m3fn"], 64)
-    assert set(GEMM_PROBES) == {"G1", "G2", "G3"}
+    assert set(GEMM_PROBES) == {"G1", "G2", "G3", "G4"}
