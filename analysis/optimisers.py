@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -327,15 +328,14 @@ def named(given: Optimiser | str | None) -> Optimiser | None:
     name, _, rest = given.partition(":")
     if name not in OPTIMISERS:
         raise UnsupportedError(f"optimizer={given!r}; {accepted}")
+    known = inspect.signature(OPTIMISERS[name]).parameters
     numbers: dict[str, float] = {}
     for word in filter(None, rest.split(",")):
         key, _, text = word.partition("=")
+        if key not in known:
+            raise UnsupportedError(f"optimizer={given!r}: {name} has no {key!r}; accepted: {', '.join(known)}")
         try:
-            numbers[key.strip()] = float(text)
+            numbers[key] = float(text)
         except ValueError:
             raise UnsupportedError(f"optimizer={given!r}: {word!r} is not name=number; {accepted}") from None
-    try:
-        return OPTIMISERS[name](**numbers)
-    except TypeError:
-        known = ", ".join(OPTIMISERS[name].__annotations__.keys() - {"return"})
-        raise UnsupportedError(f"optimizer={given!r}: {name} takes other numbers; accepted: {known}") from None
+    return OPTIMISERS[name](**numbers)
