@@ -29,7 +29,9 @@ __all__ = ["Capture", "CaptureError", "CastTest", "GemmTest", "InstructionTest",
 
 Array = np.ndarray[Any, Any]
 PARTS = ("instructions", "casts", "gemm")
-MOST_FILE, MOST_UNPACKED, MOST_ELEMENTS = 16 * 2**20, 2**28, 2**26
+MOST_FILE, MOST_UNPACKED = 16 * 2**20, 2**28
+MOST_ELEMENTS, MOST_DRAWN = 2**25, 2**23
+"""Numbers in an operand: designed or stored ones, and those that take 32 bytes each while they are drawn."""
 
 
 class CaptureError(FloatEmuError, ValueError):
@@ -194,7 +196,7 @@ class Capture:
                 document = _document(self.path / f"{part}.json", part)
                 arrays = _arrays(self.path, document["npz"])
                 for test in document["tests"]:
-                    yield _READERS[part](test, arrays, f"{part}.json: {test['id']}")
+                    yield _test(part, test, arrays)
 
 
 def read_capture(path: str | os.PathLike[str]) -> Capture:
@@ -322,9 +324,10 @@ def _drawn(inputs: Mapping[str, Any], where: str) -> tuple[str, int]:
     return distribution, seed
 
 
-def _bounded(*sizes: int, where: str) -> None:
-    if math.prod(sizes) > MOST_ELEMENTS:
-        raise CaptureError(f"{where}: {' x '.join(map(str, sizes))} numbers are more than {MOST_ELEMENTS}")
+def _bounded(inputs: Mapping[str, Any], *sizes: int, where: str) -> None:
+    most = MOST_DRAWN if inputs["kind"] == "generated" else MOST_ELEMENTS
+    if math.prod(sizes) > most:
+        raise CaptureError(f"{where}: {' x '.join(map(str, sizes))} numbers are more than {most}")
 
 
 def _operand_layouts(test: Mapping[str, Any], where: str) -> tuple[Layout, Layout]:
@@ -333,11 +336,22 @@ def _operand_layouts(test: Mapping[str, Any], where: str) -> tuple[Layout, Layou
     return _layout(own or test["formats"]["a"], where), _layout(own or test["formats"]["b"], where)
 
 
+def _test(part: str, test: dict[str, Any], arrays: Mapping[str, Array]) -> Test:
+    where = f"{part}.json: {test['id']}"
+    try:
+        found: Test = _READERS[part](test, arrays, where)
+    except CaptureError:
+        raise
+    except (ValueError, KeyError, IndexError) as error:  # values that the schema allows and that do not go together
+        raise CaptureError(f"{where}: cannot be read ({type(error).__name__}: {error})") from None
+    return found
+
+
 def _instruction(test: dict[str, Any], arrays: Mapping[str, Array], where: str) -> InstructionTest:
     a = b = c = d = None
     if test["status"] == "done":
         n, k, inputs, formats = test["n"], test["k"], test["inputs"], test["formats"]
-        _bounded(n, k, where=where)
+        _bounded(inputs, n, k, where=where)
         own = {name: _layout(formats[name], where).dtype for name in formats}
         d = _take(arrays, test["d"], (n,), own["d"], where)
         if inputs["kind"] == "stored":
@@ -380,7 +394,7 @@ def _gemm(test: dict[str, Any], arrays: Mapping[str, Array], where: str) -> Gemm
     a = b = d = None
     if test["status"] == "done":
         (m, n, k), inputs, formats = test["shape"], test["inputs"], test["formats"]
-        _bounded(max(m, n), k, where=where)
+        _bounded(inputs, max(m, n, probe_matrices.MOST_ROWS if inputs["kind"] == "designed" else 1), k, where=where)
         left, right = _operand_layouts(test, where)
         d = _take(arrays, test["d"], (m, n), _layout(formats["d"], where).dtype, where)
         if inputs["kind"] == "designed":

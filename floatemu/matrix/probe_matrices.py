@@ -31,7 +31,9 @@ _LARGE = {
     "G4": (256, power(-6), power(-6), -256),
 }
 """Numbers in A, first and somewhere; in B; in A, last."""
-_ROWS, _COLUMNS = 512, 16
+_ROWS, _COLUMNS, _ANCHORS = 512, 16, (0, 1, 4, 8, 16, 32, 64, 128)
+MOST_ROWS = _ROWS * (len(_ANCHORS) + 1)
+"""No probe has more."""
 
 
 def gemm_probe(probe: str, a: Layout, b: Layout, k: int) -> tuple[list[str], Array, Array]:
@@ -67,7 +69,7 @@ def gemm_probe(probe: str, a: Layout, b: Layout, k: int) -> tuple[list[str], Arr
     rows = min(k, _ROWS)
     if probe == "G3":
         top, rest, right = power(min(15, a.emax)), power(max(-24, a.emin - a.p + 1)), Fraction(1)
-        anchors = [i for i in (0, 1, 4, 8, 16, 32, 64, 128, k // 2) if i < k]
+        anchors = [i for i in (*_ANCHORS, k // 2) if i < k]
         pairs = [(i, j) for i in dict.fromkeys(anchors) for j in range(k - 1, 0, -max(k // _ROWS, 1)) if j != i]
         labels = [f"i={i},j={j}" for i, j in pairs]
         entries = {"first": top, "second": -top, "rest": rest}

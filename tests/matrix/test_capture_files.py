@@ -1,5 +1,6 @@
 """Captures end to end against a simulated device: written, resumed, read back, compared; and damaged ones refused."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -27,6 +28,7 @@ from floatemu.matrix.schema import faults  # noqa: E402
 SCHEMA = json.loads((Path(capture.__file__).parent / "schemas" / "capture.json").read_text())
 ROWS = {row.name: row for row in UNITS}
 UNIT = "hopper.wgmma.e4m3fn.e4m3fn.binary32"
+TESTS = {"instructions": "instruction_test", "casts": "cast_test", "gemm": "gemm_test"}
 FILES = {f"{part}.{kind}" for part in capture.PARTS for kind in ("json", "npz")} | {"capture.json"}
 
 
@@ -260,7 +262,7 @@ def refusal(folder):
     (lambda d: d["tests"][0].update(n=True), "$.tests[0].n is of type bool, not integer"),
     (lambda d: d["tests"][0].update(status="good"), "$.tests[0].status is 'good'"),
     (lambda d: d["tests"][1].update(id=d["tests"][0]["id"]), "names two tests"),
-    (lambda d: d["tests"][1].update(n=2**40), "more than 67108864"),
+    (lambda d: d["tests"][1].update(n=2**40), "more than 8388608"),
     (lambda d: d["tests"][1].update(n=20), "array 't1' is (21,) of uint32; expected (20,)"),
     (lambda d: d["tests"][1].update(d="t9"), "array 't9' is not there"),
     (lambda d: d["tests"][1]["inputs"].update(seed=2), "a has SHA-256"),
@@ -325,6 +327,55 @@ def test_files_that_are_no_archives_are_refused(copy, data):
 def test_an_archive_that_unpacks_to_too_much_is_refused(copy, monkeypatch):
     monkeypatch.setattr(capture, "MOST_UNPACKED", 1000)
     assert "more than 1000 bytes when unpacked" in refusal(copy)
+
+
+@pytest.mark.parametrize(("part", "index"), [
+    ("instructions", 0), ("instructions", 1), ("casts", 0), ("gemm", 0), ("gemm", 2),
+])  # fmt: skip
+def test_whatever_the_schema_lets_pass_is_read_or_refused(made, part, index):
+    """Each value of a test in turn replaced by others of its kind: a result or a CaptureError, nothing else."""
+    document = json.loads((made / f"{part}.json").read_text())
+    arrays = capture._arrays(made, document["npz"])
+    original = document["tests"][index]
+    refused = read = 0
+    for name, value in original.items():
+        inner = (
+            value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else [(None, 0)]
+        )
+        for key, _ in list(inner)[:4]:
+            for other in (
+                None,
+                1,
+                3,
+                64,
+                10**6,
+                2**62,
+                "binary64",
+                "int8",
+                "e4m3fn",
+                "t0",
+                "t0.a",
+                "designed",
+                "generated",
+            ):
+                test = json.loads(json.dumps(original))
+                if key is None:
+                    test[name] = other
+                else:
+                    test[name][key] = other
+                if next(faults(test, SCHEMA["$defs"][TESTS[part]], SCHEMA), None) is None:
+                    try:
+                        capture._test(part, test, arrays)
+                        read += 1
+                    except CaptureError:
+                        refused += 1
+    assert read > 0
+    assert refused > 10
+    for gone in [key for value in original.values() if isinstance(value, dict) for key in value]:
+        test = {k: {x: y for x, y in v.items() if x != gone} if isinstance(v, dict) else v for k, v in original.items()}
+        if next(faults(test, SCHEMA["$defs"][TESTS[part]], SCHEMA), None) is None:
+            with contextlib.suppress(CaptureError):
+                capture._test(part, test, arrays)
 
 
 # The schema's reader
