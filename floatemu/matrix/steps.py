@@ -158,7 +158,8 @@ class Fused:
             int(self.rounding), self.normalised, bool(self.order), self.signed_zero,
         )  # fmt: skip
         c = np.array(x.c, np.float64, order="C")
-        a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+        # One layout for all: every other one would be compiled anew.
+        a, b, ea, eb = (np.ascontiguousarray(x) for x in (a, b, ea, eb))
         core.fused_loop()(a, ea, sa, b, eb, sb, c, _target(self.result), step, wild)
         return c
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import floatemu as fe
+from floatemu._core import kernels
 from floatemu.errors import FloatEmuError
 from floatemu.format import Format
 from floatemu.matrix import gemm, mma
@@ -206,3 +207,14 @@ def test_generator_and_table_agree_on_formats():
 @pytest.mark.parametrize("shape", ["m64nNk32", "M64NNK32", " m64nnk32 "])
 def test_shapes_of_instructions_are_found_in_any_case(shape):
     assert fe.matrix.find("H100", "e4m3fn", "fp32", shape=shape).instruction == "wgmma"
+
+
+def test_one_compiled_loop_serves_every_fused_unit():
+    """Plain, emulated in software, scaled, grouped; any layout of the operands."""
+    a, b = np.asfortranarray(np.zeros((2, 128))), np.zeros((256, 3))[::2]
+    for unit in fe.matrix.UNITS[::7]:
+        if isinstance(unit.a, Format):
+            blocks = 0 if unit.block is None else 128 // unit.block
+            scales = {"scale_a": np.ones((2, blocks)), "scale_b": np.ones((blocks, 3))} if blocks else {}
+            mma(unit, a, b, **scales)
+    assert kernels.specialisations()["matrix fused"] == 1

@@ -54,15 +54,34 @@ def vectors(tmp_path):
     return write
 
 
-def test_this_installation(run):
+@pytest.fixture(scope="module")
+def installation():
+    return run_validation()
+
+
+@pytest.fixture
+def checked(monkeypatch, installation):
+    """The command's work is done once for all tests; what it is asked is seen."""
+    asked = []
+
+    def work(*words):
+        asked.append(words[:3])
+        return installation
+
+    monkeypatch.setattr("analysis.validate.run_validation", work)
+    return asked
+
+
+def test_this_installation(run, checked):
     code, out, _ = run("--self", "--json")
     found = report(out)
     assert (code, found["ok"], found["subject"]["kind"]) == (0, True, "self")
     assert found["totals"]["fail"] == found["totals"]["known"] == found["totals"]["skipped"] == 0
     assert found["totals"]["compared"] > 10**5
+    assert checked == [(None, None, None)]
 
 
-def test_the_page_sums_many_tests_up(run):
+def test_the_page_sums_many_tests_up(run, checked):
     code, out, _ = run("--self")
     assert code == 0
     assert len(out.splitlines()) < 30
