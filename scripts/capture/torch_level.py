@@ -133,19 +133,23 @@ class TorchLibrary:
         return Call(call, options, a, b, d, on_codes)
 
     def _profiled(self, run: Callable[[], Any]) -> tuple[Any, list[str]]:
-        torch = self._torch
         found = run()
         if self._device == "cpu":
             return found, []
-        torch.cuda.synchronize()
+        self._torch.cuda.synchronize()
+        return found, self._kernels(run)
+
+    def _kernels(self, run: Callable[[], Any]) -> list[str]:
+        """Names of the kernels that a second run launches."""
+        torch = self._torch
         try:
             with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
                 run()
                 torch.cuda.synchronize()
-        except RuntimeError:  # machines may forbid tracing; the results are there all the same
-            return found, []
-        names = [event.name for event in profile.events() if event.device_type == torch.autograd.DeviceType.CUDA]
-        return found, list(dict.fromkeys(name for name in names if not name.startswith(("Memcpy", "Memset"))))
+            names = [event.name for event in profile.events() if event.device_type == torch.autograd.DeviceType.CUDA]
+        except Exception:  # a machine may forbid tracing in many ways, and the results are there all the same
+            return []
+        return list(dict.fromkeys(name for name in names if not name.startswith(("Memcpy", "Memset"))))
 
     def _mm(self, a: Any, b: Any) -> Any:
         return self._torch.mm(a, b)

@@ -89,6 +89,41 @@ def test_a_call_multiplies_rows_of_a_with_columns_of_b():
     assert torch.backends.cuda.matmul.allow_tf32 == before
 
 
+def test_names_of_kernels_are_those_the_profiler_saw(monkeypatch):
+    """Each once, without copies; none where the profiler fails."""
+
+    class Event:
+        def __init__(self, name, kind):
+            self.name, self.device_type = name, kind
+
+    class Profile:
+        def __init__(self, activities):
+            assert activities == [torch.profiler.ProfilerActivity.CUDA]
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            return None
+
+        def events(self):
+            device, host = torch.autograd.DeviceType.CUDA, torch.autograd.DeviceType.CPU
+            names = ["nvjet_a", "Memcpy HtoD", "nvjet_a", "splitKreduce"]
+            return [*(Event(name, device) for name in names), Event("cudaLaunchKernel", host)]
+
+    runs = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(torch.profiler, "profile", Profile)
+    assert library()._kernels(lambda: runs.append(0)) == ["nvjet_a", "splitKreduce"]
+    assert len(runs) == 1
+
+    def fail(activities):
+        raise RuntimeError("CUPTI_ERROR_INSUFFICIENT_PRIVILEGES")
+
+    monkeypatch.setattr(torch.profiler, "profile", fail)
+    assert library()._kernels(lambda: None) == []
+
+
 def test_a_section_of_calls_records_results_and_refusals():
     """On a CPU some calls work and some do not; each is an answer."""
     section = Section("gemm")
