@@ -17,7 +17,7 @@ from .tape import Tape
 
 __all__ = ["CAP", "START", "Certificate", "certify"]
 
-START, CAP = 106, 848
+START, CAP = 192, 1536
 SHARP = 2.0**-64
 
 

@@ -168,7 +168,7 @@ def _largest(radius: Array | None) -> float | None:
     return None if radius is None else float(radius.max(initial=0.0))
 
 
-def reference(tape: Tape, kind: str = "mpmath", bits: int = START_BITS, unit: float = 2.0**-24) -> Reference:
+def reference(tape: Tape, kind: str = "mpmath", bits: int | None = None, unit: float = 2.0**-24) -> Reference:
     """Return a reference run of a tape.
 
     Parameters
@@ -177,11 +177,11 @@ def reference(tape: Tape, kind: str = "mpmath", bits: int = START_BITS, unit: fl
     kind : str
         "mpmath": evaluated at ``bits`` and at twice as many; if the two disagree, the precision is doubled again.
         "ball": every value with a proven radius (extra ``flint``); precision is doubled while a decision stays open
-        or a radius large, up to 848 bits. "float64": one binary64 replay, unchecked. "auto": "float64" where its
+        or a radius large, up to 1536 bits. "float64": one binary64 replay, unchecked. "auto": "float64" where its
         error, estimated, stays below a thousandth of ``unit`` at every target; otherwise "ball", or "mpmath" without
         python-flint.
-    bits : int
-        First precision of "mpmath" and "ball".
+    bits : int, optional
+        First precision; default 106 for "mpmath", 192 for "ball".
     unit : float
         For "auto": unit roundoff u = 2^-p of the finest format to be judged. Default: binary32's.
 
@@ -211,9 +211,10 @@ def reference(tape: Tape, kind: str = "mpmath", bits: int = START_BITS, unit: fl
         _check_cost(tape, "a reference of balls", MAX_BALL_PRODUCTS, MAX_BALL_NUMBERS)
         from .certified import certify  # which needs the extra
 
-        run, proof = certify(tape, bits)
+        run, proof = certify(tape) if bits is None else certify(tape, bits)
         return Reference(run, kind, proof.bits, False, proof)
     _check_cost(tape, "an mpmath reference", MAX_PRODUCTS, MAX_NUMBERS)
+    bits = START_BITS if bits is None else bits
     coarse = replay(tape, Exact(bits))
     while True:
         fine = replay(tape, Exact(2 * bits))

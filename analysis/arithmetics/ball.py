@@ -130,11 +130,12 @@ class Ball:
             rest = [a - h for a, h in zip(flat, head.tolist())]
         tail = np.array([float(a) for a in rest], dtype=np.float64)
         radius = np.array([float(a.rad()) for a in rest], dtype=np.float64)
+        maybe_exact = np.flatnonzero((tail == 0) & (radius == 0))
         # float() is off by less than an ulp of the tail; what it flushes is below the least number of binary64
         radius = np.nextafter(radius + np.abs(tail) * 2.0**-51 + 2.0**-1074, _INF)
-        exact = np.fromiter((a.is_exact() for a in rest), dtype=np.bool_, count=len(flat)) & (tail == 0)
-        exact &= np.fromiter((a.is_zero() for a in rest), dtype=np.bool_, count=len(flat))
-        radius[exact] = 0.0
+        for i in maybe_exact:
+            if rest[i].is_zero():
+                radius[i] = 0.0
         if not all(map(flint.arb.is_finite, flat)) or not np.isfinite(head).all():
             for i, a in enumerate(flat):
                 if (kind := _kind(a)) != _FINITE or not np.isfinite(head[i]):
@@ -142,7 +143,8 @@ class Ball:
                     radius[i] = 0.0 if kind in (_PLUS, _MINUS, _NAN) else _INF
                     head[i] = np.nan if kind == _UNKNOWN else head[i]
         total = head + tail  # float() may cut where the nearest number lies above
-        tail = np.where(np.isfinite(head), tail - (total - head), tail)
+        with np.errstate(invalid="ignore"):
+            tail = np.where(np.isfinite(head), tail - (total - head), 0.0)
         return total.reshape(x.shape), tail.reshape(x.shape), radius.reshape(x.shape)
 
     def _array(self, items: Any, shape: tuple[int, ...]) -> Array:
@@ -239,7 +241,8 @@ class Ball:
 
     def neg(self, x: Array) -> Array:
         """Return -x."""
-        return self._array(map(flint.arb.__neg__, x.ravel().tolist()), x.shape)
+        with self._precision():  # or it would be rounded to whatever precision the process has
+            return self._array(map(flint.arb.__neg__, x.ravel().tolist()), x.shape)
 
     def exp(self, x: Array) -> Array:
         """Return e^x."""
