@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +30,8 @@ from .events import Event
 from .policy import Policy
 from .reference import Reference, finest_unit
 from .reference import reference as make_reference
-from .storage import FileError
+from .report.manifest import manifest
+from .report.save import save, save_trace, to_dataframe
 from .tape import Tape
 from .terminal import plain
 from .verdict import verdict
@@ -237,13 +236,14 @@ class Analysis:
                 "diagnosis": [cause.to_json() for cause in self.diagnose()],
                 "events": [event.to_json() for event in self.events],
                 "nodes": [to_json(node) for node in self.nodes],
+                "manifest": manifest(self),
             }
         )
         assert isinstance(found, dict)
         return found
 
     def to_dataframe(self) -> Any:
-        """Return the nodes as a pandas DataFrame, one row each.
+        """Return the nodes as a pandas DataFrame, one row each, the run's manifest in its ``attrs``.
 
         Returns
         -------
@@ -254,11 +254,7 @@ class Analysis:
         UnsupportedError
             Without pandas; the message names the extra.
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise UnsupportedError("to_dataframe needs pandas: pip install 'floatemu[report]'") from None
-        return pd.DataFrame([to_json(node) for node in self.nodes])
+        return to_dataframe(self)
 
     def save(self, path: str | Path) -> None:
         """Write the analysis to a file; the suffix decides how.
@@ -266,13 +262,14 @@ class Analysis:
         Parameters
         ----------
         path : path-like
-            ``.json``: everything. ``.csv``: one line per node. ``.png`` or ``.svg``: error and value range along
-            the graph (extra ``report``).
+            ``.html``: one self-contained page, figures included. ``.json``: everything. ``.csv``, ``.parquet``: one
+            line per node. ``.png`` or ``.svg``: error and value range along the graph. All but JSON and CSV need the
+            extra ``report``. Every file holds the run's manifest; a CSV file has it beside it, in a file of its own.
 
         Raises
         ------
         UnsupportedError
-            If the suffix is another, or matplotlib is missing.
+            If the suffix is another, or what writes it is missing; the message names the extra.
         FileError
             If the file cannot be written.
 
@@ -285,24 +282,7 @@ class Analysis:
         ...     print(Path(f"{folder}/chain.csv").read_text()[:22])
         id,op,path,direction,s
         """
-        file = Path(path)
-        try:
-            if file.suffix == ".json":
-                file.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            elif file.suffix == ".csv":
-                rows = [to_json(node) for node in self.nodes]
-                with open(file, "w", newline="", encoding="utf-8") as stream:
-                    writer = csv.DictWriter(stream, list(rows[0]))
-                    writer.writeheader()
-                    writer.writerows(rows)
-            elif file.suffix in (".png", ".svg"):
-                from .report.plots import plot_errors
-
-                plot_errors([self.to_json()], file)
-            else:
-                raise UnsupportedError(f"{file.name}: accepted suffixes are .json, .csv, .png, .svg")
-        except OSError as error:
-            raise FileError(f"{file}: cannot be written ({error.strerror or error})") from None
+        save(self, path)
 
 
 def analyze(
@@ -402,7 +382,7 @@ def run_trace(
         "mpmath", "ball", "float64" or "auto".
     target : str, optional
     out : path-like, optional
-        Folder for a JSON file, one CSV file per policy, and two figures.
+        Folder for the report as one page, a JSON file, one CSV file per policy, and two figures.
     min_bits : float, optional
         ``ok`` is False if a run keeps fewer bits of the target; ``failures`` then says which.
     seed : int
@@ -464,33 +444,6 @@ def run_trace(
     }
     if out is not None:
         tell(1 + len(chosen), "files")
-        _write(Path(out), analyses, result, files, notes)
+        save_trace(Path(out), analyses, result, files, notes)
     tell(total, "done")
     return result
-
-
-def _write(
-    folder: Path, analyses: Sequence[Analysis], result: dict[str, Any], files: list[str], notes: list[str]
-) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{folder}: cannot be created ({error.strerror or error})") from None
-    for found in analyses:
-        name = f"nodes-{found.policy.name.replace('/', '-').replace(':', '-')}.csv"
-        found.save(folder / name)
-        files.append(name)
-    try:
-        from .report.plots import plot_errors, plot_ranges
-    except UnsupportedError as error:
-        notes.append(str(error))
-    else:
-        for name, plot in (("errors.png", plot_errors), ("ranges.png", plot_ranges)):
-            plot(result["runs"], folder / name)
-            files.append(name)
-    files.append("trace.json")
-    try:
-        text = json.dumps(result, indent=1, allow_nan=False)
-        (folder / "trace.json").write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise FileError(f"{folder}/trace.json: cannot be written ({error.strerror or error})") from None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,13 @@ import floatemu as fe
 from floatemu.errors import UnsupportedError
 
 try:
+    from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 except ImportError:
     raise UnsupportedError("figures need matplotlib: pip install 'floatemu[report]'") from None
 
-__all__ = ["plot_errors", "plot_ranges"]
+__all__ = ["plot_errors", "plot_ranges", "plot_summary"]
 
 # Okabe and Ito's palette: told apart by everyone, and in grey by lightness
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -24,10 +27,16 @@ MARKERS = "osD^vP*"
 WIDTH = 7.2
 FLOOR = 2.0**-60
 STYLE: dict[str, Any] = {"size": 9}
+_QUIET: dict[str, Any] = {"size": 9, "color": "0.35"}
 
 
 def _float(value: Any) -> float:
     return math.nan if value is None else float(value)
+
+
+def _text(name: str) -> str:
+    # a dollar sign in a name is a dollar sign, not mathematics
+    return name.replace("$", r"\$")
 
 
 def _power(value: float, _: object = None) -> str:
@@ -58,7 +67,7 @@ def _paths(axes: Any, nodes: Sequence[Mapping[str, Any]]) -> None:
     for a, b in spans:
         middle = (a + b) / 2
         if middle - taken >= step:
-            text = nodes[a]["path"] or "-"
+            text = _text(nodes[a]["path"] or "-")
             axes.text(
                 middle, -0.03, text, transform=axes.get_xaxis_transform(), rotation=90, ha="center", va="top", **STYLE
             )
@@ -74,10 +83,13 @@ def _clean(axes: Any) -> None:
     axes.tick_params(labelsize=STYLE["size"])
 
 
-def _save(figure: Figure, path: Path) -> None:
-    # no date in the file: the same figure gives the same bytes
-    metadata = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-    figure.savefig(path, dpi=200, metadata=metadata)
+def _save(figure: Figure, path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
+    made = json.dumps([run.get("manifest") for run in runs], allow_nan=False)
+    # no date in the file, and names of an SVG's parts from a fixed seed: the same figure gives the same bytes
+    vector = path.suffix.lower() == ".svg"
+    metadata = {"Description": made, "Date": None} if vector else {"Description": made, "Software": None}
+    with rc_context({"svg.hashsalt": "floatemu"}):
+        figure.savefig(path, dpi=200, metadata=metadata)
 
 
 def plot_errors(runs: Sequence[Mapping[str, Any]], path: str | Path) -> None:
@@ -104,6 +116,13 @@ def plot_errors(runs: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     """
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     axes = figure.subplots()
+    _error_panel(axes, runs)
+    _paths(axes, runs[0]["nodes"])
+    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=STYLE["size"])
+    _save(figure, Path(path), runs)
+
+
+def _error_panel(axes: Any, runs: Sequence[Mapping[str, Any]]) -> None:
     nodes = runs[0]["nodes"]
     _directions(axes, nodes)
     drawn: list[float] = []
@@ -114,7 +133,7 @@ def plot_errors(runs: Sequence[Mapping[str, Any]], path: str | Path) -> None:
         errors = [_float(node["error"]) for node in chosen]
         shown = [math.log2(error) if error and math.isfinite(error) and error > FLOOR else math.nan for error in errors]
         drawn += [value for value in shown if not math.isnan(value)]
-        axes.plot(where, shown, color=colour, linewidth=1.3, label=run["policy"], zorder=3)
+        axes.plot(where, shown, color=colour, linewidth=1.3, label=_text(run["policy"]), zorder=3)
         rounding = [i for i, node in enumerate(chosen) if _float(node["local_error"]) > 0]
         marks = [where[i] for i in rounding], [shown[i] for i in rounding]
         axes.plot(*marks, MARKERS[index % 7], color=colour, markersize=3.4, zorder=4)
@@ -126,12 +145,46 @@ def plot_errors(runs: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axes.yaxis.set_major_formatter(FuncFormatter(_power))
     axes.set_ylabel("relative error of the node's value (norm)", **STYLE)
-    _paths(axes, nodes)
     _clean(axes)
-    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=STYLE["size"])
     note = "marks: nodes that round; gaps: no error; × at the bottom: inf or NaN"
     axes.set_title(note, loc="left", color="0.35", **STYLE)
-    _save(figure, Path(path))
+
+
+def plot_summary(runs: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Draw one run: its verdict, the relative error of every node, and the range of magnitudes below it.
+
+    Parameters
+    ----------
+    runs : sequence of mapping
+        One run object; see :func:`plot_errors`.
+    path : path-like
+        .png or .svg.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, analysis as an
+    >>> found = an.analyze(an.nets.chain(1e5, 0.25, 10), "bf16", "float64")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     plot_summary([found.to_json()], Path(folder) / "summary.svg")
+    """
+    figure = Figure(figsize=(WIDTH, 6.4), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    _error_panel(above, runs)
+    levels = _range_panel(below, runs[0], COLOURS[0])
+    low, high = min([0.0, *levels]), max([0.0, *levels])
+    below.set_ylim(low - 0.09 * (high - low) - 0.5, high + 0.2 * (high - low) + 0.5)
+    _format_limits(below, _limits(runs[0]["nodes"]))
+    below.set_ylabel("magnitude (non-zero values)", **STYLE)
+    below.set_title("filled: emulated; outlined: exact; red ▼ flushed to zero, ▲ beyond", loc="left", **_QUIET)
+    _paths(below, runs[0]["nodes"])
+    first = _text(runs[0]["verdict"].partition(". ")[0])
+    figure.suptitle("\n".join(textwrap.wrap(first, 90)), fontsize=10, ha="left", x=0.01)
+    _save(figure, Path(path), runs)
 
 
 def _limits(nodes: Sequence[Mapping[str, Any]]) -> fe.Format | None:
@@ -180,7 +233,7 @@ def plot_ranges(runs: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     figure.supylabel("magnitude (non-zero values)", fontsize=STYLE["size"])
     note = "filled: emulated; outlined: exact; red ▼ flushed to zero, ▲ beyond the range"
     figure.suptitle(note, color="0.35", fontsize=STYLE["size"])
-    _save(figure, Path(path))
+    _save(figure, Path(path), runs)
 
 
 def _bars(axes: Any, nodes: Sequence[Mapping[str, Any]], high: str, low: str, **style: Any) -> list[float]:
@@ -206,7 +259,7 @@ def _range_panel(axes: Any, run: Mapping[str, Any], colour: str) -> list[float]:
         axes.plot(hit, [where] * len(hit), mark, color="#D00000", ms=4, transform=axes.get_xaxis_transform(), zorder=5)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.yaxis.set_major_formatter(FuncFormatter(_power))
-    axes.set_title(run["policy"], loc="left", **STYLE)
+    axes.set_title(_text(run["policy"]), loc="left", **STYLE)
     _clean(axes)
     return levels
 

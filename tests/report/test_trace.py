@@ -85,11 +85,14 @@ def test_infinite_targets_fail_every_gate() -> None:
 
 
 def test_files_hold_what_was_found(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="needs the extra: report")
+    for name in ("matplotlib", "plotly"):
+        pytest.importorskip(name, reason="needs the extra: report")
     found = run_trace(
         formats=["e5m2"], policies=["e4m3fn/SatFinite"], reference="float64", out=tmp_path / "deep" / "er"
     )
-    names = ["nodes-e5m2.csv", "nodes-e4m3fn-SAT_FINITE.csv", "errors.png", "ranges.png", "trace.json"]
+    tables = ["nodes-e5m2.csv", "nodes-e4m3fn-SAT_FINITE.csv"]
+    names = [name for table in tables for name in (table, f"{table}.manifest.json")]
+    names += ["report.html", "errors.png", "ranges.png", "trace.json"]
     assert found["files"] == names
     folder = tmp_path / "deep" / "er"
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
@@ -117,16 +120,23 @@ def test_figures_are_the_same_bytes_every_time(tmp_path: Path) -> None:
         assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_without_matplotlib_the_figures_are_left_out_with_one_line(
+def test_without_the_extra_pages_and_figures_are_left_out_with_a_line_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith(("matplotlib", "analysis.report.plots"))]:
+    libraries = ("matplotlib", "plotly")
+    for name in [name for name in sys.modules if name.startswith((*libraries, "analysis.report.plots"))]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delattr("analysis.report.plots", raising=False)
+    for name in libraries:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "analysis.report.html", raising=False)
+    for name in ("plots", "html"):
+        monkeypatch.delattr(f"analysis.report.{name}", raising=False)
     found = run_trace(net="chain", formats=["bf16"], out=tmp_path)
-    assert found["files"] == ["nodes-bfloat16.csv", "trace.json"]
-    assert found["notes"] == ["figures need matplotlib: pip install 'floatemu[report]'"]
+    assert found["files"] == ["nodes-bfloat16.csv", "nodes-bfloat16.csv.manifest.json", "trace.json"]
+    assert found["notes"] == [
+        "report.html needs plotly: pip install 'floatemu[report]'",
+        "figures need matplotlib: pip install 'floatemu[report]'",
+    ]
 
 
 def test_without_pandas_the_dataframe_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +158,7 @@ def test_saving_by_suffix(tmp_path: Path) -> None:
     found = an.analyze(an.nets.chain(1.0, 0.3, 2), an.Policy.uniform("bf16"))
     found.save(tmp_path / "a.json")
     assert json.loads((tmp_path / "a.json").read_text()) == found.to_json()
-    with pytest.raises(UnsupportedError, match=r"accepted suffixes are \.json, \.csv, \.png, \.svg"):
+    with pytest.raises(UnsupportedError, match=r"accepted suffixes are \.html, \.json, \.csv, \.parquet, \.png, \.svg"):
         found.save(tmp_path / "a.xls")
     with pytest.raises(FileError, match="cannot be written"):
         found.save(tmp_path / "none" / "a.csv")
