@@ -41,6 +41,20 @@ def run_validation(
     -------
     dict
         ``ok``, ``subject``, ``tests``, ``totals``.
+
+    Raises
+    ------
+    floatemu.UnsupportedError
+        If the folder holds no published results, or damaged ones.
+    floatemu.matrix.capture.CaptureError
+        If there is no capture, or a damaged one.
+
+    Examples
+    --------
+    >>> run_validation(vectors="no-such-folder")
+    Traceback (most recent call last):
+        ...
+    floatemu.errors.UnsupportedError: no published vectors in 'no-such-folder'; accepted: ...
     """
     if vectors is not None:
         from floatemu.matrix.conformance import check_vectors
@@ -166,6 +180,12 @@ def markdown(result: Mapping[str, Any]) -> str:
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> from floatemu.matrix.conformance import check_vectors
+    >>> print(markdown(check_vectors(()).as_dict()).splitlines()[2])
+    0 results compared in 0 tests: nothing to compare.
     """
     lines = [f"# {_headline(result)}", "", f"{_summary(result)}.", ""]
     lines += [f"| {' | '.join(TITLES)} |", f"|{'---|' * len(TITLES)}"]

@@ -123,7 +123,13 @@ class Conformance:
 
 
 def subject(kind: str, **facts: str | None) -> dict[str, str | None]:
-    """What a report is about; facts that are not given are None."""
+    """What a report is about; facts that are not given are None.
+
+    Examples
+    --------
+    >>> subject("vectors", device="V100")["device"]
+    'V100'
+    """
     return dict.fromkeys(SUBJECT) | {"kind": kind} | facts
 
 
@@ -161,6 +167,14 @@ def compared(
     Returns
     -------
     tuple of int and (Difference or None)
+
+    Examples
+    --------
+    >>> import numpy as np, floatemu as fe
+    >>> here, there = np.array([0x38, 0x39], np.uint8), np.array([0x38, 0x3A], np.uint8)
+    >>> equal, first = compared(here, there, fe.get_format("e4m3fn"), lambda place: {})
+    >>> equal, first.index, first.expected, first.expected_value, first.actual_value
+    (1, (1,), '0x3a', 1.25, 1.125)
     """
     unlike = np.asarray(got != want)
     if not unlike.any():

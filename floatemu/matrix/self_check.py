@@ -69,6 +69,12 @@ def results(unit: MatrixUnit) -> dict[str, tuple[Array, Array, Array, Array]]:
     -------
     dict
         From the distribution's name to codes (2, K), (K, 40), (2, 40), (2, 40), where K is two steps and a bit.
+
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> [x.shape for x in results(fe.matrix.find("A100", "fp16"))["normal"]]
+    [(2, 19), (19, 40), (2, 40), (2, 40)]
     """
     a, b, c = layout(unit.a, unit.register), layout(unit.b, unit.register), layout(unit.output)
     k = 2 * unit.step.depth + 3 if unit.block is None else 2 * max(unit.step.depth, unit.block)
@@ -103,6 +109,12 @@ def sampled(unit: MatrixUnit) -> dict[str, Any]:
     -------
     dict
         ``sha256`` of all codes, little-endian, in the order of the distributions; ``first``: codes in hexadecimal.
+
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> len(sampled(fe.matrix.find("A100", "fp16"))["first"]["normal"])
+    2
     """
     found = results(unit)
     digest = hashlib.sha256()
@@ -215,6 +227,10 @@ def check_self(progress: Progress | None = None) -> Conformance:
     -------
     Conformance
         ``subject["cpu"]`` is the processor that it ran on.
+
+    Notes
+    -----
+    Some 500 tests; a few seconds, the first time less than a minute, since numba compiles.
     """
     from llvmlite import binding
 
