@@ -78,7 +78,8 @@ def apply(name: str, operands: tuple[Any, ...], fmt: Format | str, rounding: Any
     flags = np.zeros(shape, np.uint8) if chosen.flags else None
     # Python numbers that binary64 holds are such numbers; the others stay as they are.
     arrays = [_as_doubles(a) if a.dtype == object else a for a in arrays]
-    wide = fmt.p + request.bits + 2 > 53 or fmt.qmin - request.bits - 2 < -1074 or fmt.emax > 1023
+    # What is tiny is judged at p bits below 2^emin too, where the quantum is half of qmin's: one bit more.
+    wide = fmt.p + request.bits + 2 > 53 or fmt.qmin - request.bits - 3 < -1074 or fmt.emax > 1023
     if wide or any(a.dtype == object for a in arrays):
         _one_by_one(name, arrays, shape, request, values, flags)
     else:

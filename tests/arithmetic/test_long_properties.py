@@ -78,6 +78,7 @@ def test_operation(name: str, fmt: fe.Format, drawn: Any, words: Any, goal: Any,
 
 @pytest.mark.parametrize("name", UNARY)
 @share
+@example(next(fmt for fmt in POOL if fmt.name == "low"), (0, 0, 0, 0), (6, 273, 0, False))  # tiny, where binary64 ends
 @given(TARGETS.filter(lambda fmt: fmt.p <= 24), PROJECTIONS, WORDS)
 def test_function(name: str, fmt: fe.Format, drawn: Any, word: Any) -> None:
     by, r = projected(drawn, 12)
