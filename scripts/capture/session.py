@@ -170,6 +170,9 @@ def _casts(device: Device, section: Section, clock: Clock, options: Options) -> 
         for target in CASTS:
             name = f"x.to(torch.{DTYPES[target]})"
             test = casts.entry(name, "torch", "binary32", target, None, None)
+            if not hasattr(device.torch, DTYPES[target]):
+                section.skip(test, f"torch {device.torch.__version__} has no {DTYPES[target]}")
+                continue
             casts.attempt(section, test, TorchCast(device.torch, target, "cuda"), clock, options.chunks)
 
 
@@ -250,8 +253,9 @@ def _section(device: Device, part: str, clock: Clock, options: Options) -> dict[
     try:
         _MAKE[part](device, section, clock, options)
         section.write(options.out)
-    except (DriverError, ValueError) as error:
-        return {"name": part, "status": "failed", "reason": str(error), "seconds": section.seconds}
+    except Exception as error:  # one section's trouble, of whatever kind, must not cost the others
+        reason = f"{type(error).__name__}: {error}"[:500]
+        return {"name": part, "status": "failed", "reason": reason, "seconds": section.seconds}
     bad = [test for test in section.tests if test["status"] != "done"]
     reason = f"{len(bad)} of {len(section.tests)} tests without results: {bad[0]['reason']}" if bad else None
     return {"name": part, "status": "done", "reason": reason, "seconds": section.seconds}

@@ -269,6 +269,46 @@ def test_without_a_compiler_the_capture_says_so(gpu, tmp_path, monkeypatch):
     assert index["sections"][0]["reason"] == "no kernels: no nvcc and no NVRTC library were found"
 
 
+def test_trouble_in_one_section_does_not_cost_the_others(gpu, tmp_path, monkeypatch):
+    def trouble(*arguments):
+        raise MemoryError("no room")
+
+    monkeypatch.setitem(session._MAKE, "instructions", trouble)
+    assert not session.run(options(tmp_path, parts=("instructions", "casts")), lambda line: None)
+    index = json.loads((tmp_path / "capture.json").read_text())
+    assert [(row["status"], row["reason"]) for row in index["sections"]] == [
+        ("failed", "MemoryError: no room"), ("done", None),
+    ]  # fmt: skip
+
+
+def test_torch_s_conversions_are_part_of_the_section(gpu, tmp_path, monkeypatch):
+    """With a torch that has one of the dtypes only, and no device of its own."""
+    from capture import torch_level
+
+    class Torch:
+        __version__ = "2.4"
+        float16 = "float16"
+
+    class TorchCast(OnDriver):
+        def __init__(self, torch, target, device):
+            assert (torch, target, device) == (Torch, "binary16", "cuda")
+            super().__init__(Simulated("ampere"), CASTS[0])
+
+    monkeypatch.setattr(torch_level, "TorchCast", TorchCast)
+    device = session.find_device()
+    device.torch = Torch
+    section = Section("casts")
+    session._casts(device, section, Clock(60), options(tmp_path))
+    states = {
+        test["instruction"]: (test["status"], test["reason"]) for test in section.tests if test["level"] == "torch"
+    }
+    assert states.pop("x.to(torch.float16)") == ("done", None)
+    assert set(states.values()) == {("skipped", f"torch 2.4 has no {name}") for name in (
+        "bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu",
+    )}  # fmt: skip
+    assert {test["level"] for test in section.tests} == {"ptx", "torch"}
+
+
 def test_a_machine_needs_neither_the_package_nor_numba():
     """Everything up to the search for a driver runs where both imports fail."""
     code = (
