@@ -34,7 +34,7 @@ def _tables(index: Array, size: int) -> tuple[Array, Array | None]:
     users = users[flat[users] >= 0]
     used, first, counts = np.unique(flat[users], return_index=True, return_counts=True)
     width = int(counts.max(initial=1))
-    table = np.full((len(used), width), -1, dtype=np.int64)
+    table = np.full((max(len(used), 1), width), -1, dtype=np.int64)  # a gather needs a row to point away from
     for row, (start, count) in enumerate(zip(first.tolist(), counts.tolist())):
         table[row, width - count :] = users[start : start + count]
     if len(used) == size:
