@@ -17,8 +17,8 @@ from .arithmetics.float64 import Float64
 from .engine import Run, replay
 from .measures import norm, relative_error
 from .ops import Kind, get_op
-from .policy import Policy
-from .tape import Tape, Value
+from .policy import Numerics, Policy, Rule
+from .tape import ROLES, Tape, Value
 
 if TYPE_CHECKING:
     from .certified import Certificate
@@ -35,7 +35,7 @@ MAX_BALL_PRODUCTS = 10**10
 MAX_BALL_NUMBERS = 10**7
 SHADOW = 1e-3
 PROBE_LIMIT = 2.0**-6
-_PROBE = fe.Format(name="26 bits in binary64's range", k=37, p=26, high_nans=2**25 - 1)
+_PROBE = fe.Format(name="40 bits in binary64's range", k=51, p=40, high_nans=2**39 - 1)
 
 
 @dataclass(frozen=True)
@@ -245,9 +245,9 @@ def shadow_error(tape: Tape, base: Run | None = None) -> dict[str, float]:
 
     Notes
     -----
-    The tape is replayed once more with results rounded to 26 bits in binary64's range, decisions pinned. To first
-    order both replays' errors are kappa times their unit roundoff, kappa the condition number of the whole
-    computation of the target, so that binary64's is 2^-27 of the difference. Above 2^-6 the difference is not of
+    The tape is replayed once more, results (not leaves) rounded to 40 bits in binary64's range, decisions pinned. To
+    first order both replays' errors are kappa times their unit roundoff, kappa the condition number of the whole
+    computation of the target, so that binary64's is 2^-13 of the difference. Above 2^-6 the difference is not of
     first order, and says only that kappa is large.
 
     Examples
@@ -257,7 +257,8 @@ def shadow_error(tape: Tape, base: Run | None = None) -> dict[str, float]:
     True
     """
     base = replay(tape, Float64()) if base is None else base
-    coarse = replay(tape, Policy.uniform(_PROBE), pinned=base)
+    exact_leaves = Rule(Numerics(), op="|".join(ROLES))
+    coarse = replay(tape, Policy("probe", (exact_leaves, Rule(Numerics(result=_PROBE)))), pinned=base)
     found = {}
     for name in tape.targets:
         error = relative_error(coarse.value(name).astype(np.float64), base.value(name).astype(np.float64))
