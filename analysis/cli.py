@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from .options import Number, OneOf, Whole, Word
+from .options import Number, OneOf, Pair, Whole, Word
 from .terminal import (
     BAD_INPUT,
     CHECK_FAILED,
@@ -34,6 +34,9 @@ from .terminal import (
     writing,
 )
 
+# Nets by name, and those of them on the user's data: written here too, so that --help imports none of them.
+NETS = ("mlp", "residual_mlp", "cnn", "rnn", "gru", "lstm", "attention", "transformer", "llama", "chain")
+ON_DATA = ("mlp", "residual_mlp", "cnn")
 Page = Callable[[dict[str, Any], Any], None]
 Answer = tuple[dict[str, Any], Page]
 
@@ -194,8 +197,19 @@ def inspect(number: str, formats: tuple[str, ...], random_bits: int) -> Answer:
 
 
 @_command("trace")
-@click.option("--net", type=OneOf(["mlp", "chain"]), default="mlp", show_default=True, help="mlp or chain.")
-@click.option("--data", type=Word(), help="For mlp: digits (default), or a .npz or .csv file with X and y.")
+@click.option("--net", type=OneOf(NETS), default="mlp", show_default=True, help=f"One of {', '.join(NETS)}.")
+@click.option(
+    "--arg",
+    "arguments",
+    type=Pair(),
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Argument of the net, such as length=100, sizes=64,32,10 or optimizer=adam; repeat for more. "
+    "A wrong name lists those the net takes.",
+)
+@click.option(
+    "--data", type=Word(), help=f"For {', '.join(ON_DATA)}: digits (default), or a .npz or .csv file with X and y."
+)
 @click.option("--policy", "policies", type=Word(), metavar="NAME", multiple=True, help="Policy; repeat for more.")
 @_formats(help="Format of every node's output; repeat for more.")
 @click.option(
@@ -210,9 +224,10 @@ def inspect(number: str, formats: tuple[str, ...], random_bits: int) -> Answer:
 )
 @click.option("--out", type=Word(), metavar="FOLDER", default=None, help="Folder for CSV, JSON and PNG files.")
 @click.option("--min-bits", type=Number(nan=False), default=None, help="Exit 1 if fewer bits of the target are right.")
-@click.option("--seed", type=_Seed, default=None, help="For mlp: seed of weights and rows.  [default: 0]")
+@click.option("--seed", type=_Seed, default=None, help="Seed of weights and data; none for chain.  [default: 0]")
 def trace(
     net: str,
+    arguments: tuple[tuple[str, str], ...],
     data: str | None,
     policies: tuple[str, ...],
     formats: tuple[str, ...],
@@ -240,6 +255,13 @@ def trace(
                 accepted=f"--net chain without {option}, or --net mlp",
                 hint=f"leave {option} out, or trace --net mlp",
             )
+    if data is not None and net not in ON_DATA:
+        raise BadInput(
+            f"{net} takes no --data: its data are synthetic",
+            given=f"--data {data}",
+            accepted=f"--net {net} without --data, or one of the nets on data: {', '.join(ON_DATA)}",
+            hint="leave --data out",
+        )
     from .policy import Policy
     from .report.table import print_trace
     from .results import run_trace
@@ -249,10 +271,13 @@ def trace(
         with _about(name, "see `floatemu trace --help`"):
             Policy.named(name)
     folder = None if out is None else writable_folder(Path(out))
-    given = target if data is None else data if target is None else {"data": data, "target": target}
+    named = {"data": data, "target": target, **dict(arguments)}
+    named = {key: value for key, value in named.items() if value is not None}
+    given = named if arguments or len(named) > 1 else next(iter(named.values()), None)
     with _about(given, "see `floatemu trace --help`"), progress_bar() as progress:
         found = run_trace(
             net=net,
+            arguments=dict(arguments),
             data="digits" if data is None else data,
             policies=list(policies),
             formats=list(formats),

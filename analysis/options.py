@@ -11,7 +11,7 @@ import click
 
 from .terminal import BadInput
 
-__all__ = ["Number", "OneOf", "Whole", "Word"]
+__all__ = ["Number", "OneOf", "Pair", "Whole", "Word"]
 
 
 def _refuse(value: object, param: click.Parameter | None, why: str, accepted: object, hint: str) -> NoReturn:
@@ -133,3 +133,24 @@ class Word(click.ParamType):  # type: ignore[type-arg]
             accepted = "a name" if param is None else f"{param.opts[-1]} {param.metavar or 'NAME'}"
             _refuse(value, param, "is an option, not a value", accepted, "write the value before the next option")
         return str(value)
+
+
+class Pair(click.ParamType):  # type: ignore[type-arg]
+    """A name and its value, written name=value.
+
+    Examples
+    --------
+    >>> Pair().convert("length=100", None, None)
+    ('length', '100')
+    """
+
+    name = "pair"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Return name and value, or raise BadInput."""
+        if isinstance(value, tuple):
+            return value
+        key, sign, text = str(value).partition("=")
+        if not sign or not key.isidentifier() or not text:
+            _refuse(value, param, "is not NAME=VALUE", "NAME=VALUE, such as length=100", "write it without spaces")
+        return key, text

@@ -39,7 +39,6 @@ from .verdict import verdict
 __all__ = ["Analysis", "analyze", "run_trace"]
 
 Progress = Callable[[int, int, str], None]
-NETS = ("mlp", "chain")
 
 
 @dataclass(frozen=True)
@@ -358,6 +357,7 @@ def _policies(policies: Sequence[str], formats: Sequence[str]) -> list[Policy]:
 def run_trace(
     *,
     net: str = "mlp",
+    arguments: Mapping[str, str] | None = None,
     data: Any = "digits",
     policies: Sequence[str] = (),
     formats: Sequence[str] = (),
@@ -373,9 +373,11 @@ def run_trace(
     Parameters
     ----------
     net : str
-        "mlp" or "chain".
+        A name in :data:`analysis.nets.NETS`.
+    arguments : mapping of str to str, optional
+        Arguments of the net as texts; see :func:`analysis.nets.build`.
     data : str or path
-        For the MLP; see :func:`analysis.datasets.load`.
+        For the nets that take data; see :func:`analysis.datasets.load`.
     policies, formats : sequence of str
         Named policies, and formats used uniformly.
     reference : str
@@ -405,14 +407,13 @@ def run_trace(
     >>> found["runs"][0]["target"]["emulated"]
     0.09521484375
     """
-    if net not in NETS:
-        raise UnsupportedError(f"net={net!r}; accepted: {', '.join(NETS)}")
     if net == "chain" and (data, seed) != ("digits", 0):
         raise UnsupportedError("the chain has neither data nor a seed; leave both out, or take net='mlp'")
     if min_bits is not None and math.isnan(min_bits):
         raise UnsupportedError("min_bits is NaN, which no result meets; accepted: a number of bits")
     chosen = _policies(policies, formats)
-    tape = nets.mlp(data=data, seed=seed) if net == "mlp" else nets.chain(1e5, 0.25, 10)
+    own = isinstance(data, str) and data == "digits"  # what the nets on data take by themselves, and others not at all
+    tape = nets.build(net, arguments, data=None if own else data, seed=None if net == "chain" else seed)
     total = 2 + 2 * len(chosen)
 
     def tell(done: int, text: str) -> None:

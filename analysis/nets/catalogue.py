@@ -124,7 +124,7 @@ def _parse(net: str, key: str, text: str) -> Any:
     return text
 
 
-def build(name: str, texts: Mapping[str, str] | None = None, **given: Any) -> Tape:
+def build(name: str, texts: Mapping[str, str] | None = None, data: Any = None, seed: int | None = None) -> Tape:
     """Build a net by name, with arguments as texts.
 
     Parameters
@@ -132,8 +132,10 @@ def build(name: str, texts: Mapping[str, str] | None = None, **given: Any) -> Ta
     name : str
     texts : mapping of str to str, optional
         As :func:`arguments` lists them.
-    **given
-        ``data`` and ``seed``, as they are, for nets that take them.
+    data : str, path or (X, y), optional
+        For nets on data; default their own.
+    seed : int, optional
+        For nets with one; default 0.
 
     Returns
     -------
@@ -156,11 +158,17 @@ forget_bias, scale, loss, optimizer, steps
     """
     known = arguments(name)
     values: dict[str, Any] = dict(_CHAIN) if name == "chain" else {}
+    for key, value in (("data", data), ("seed", seed)):
+        if value is not None and not takes(name, key):
+            able = ", ".join(net for net in NETS if takes(net, key))
+            raise UnsupportedError(f"{name} takes no {key}; leave it out; accepted: {able}")
+        if value is not None:
+            values[key] = value
     for key, text in (texts or {}).items():
         if key not in known:
             raise UnsupportedError(f"{name} takes no argument {key!r}; accepted: {', '.join(known)}")
         values[key] = _parse(name, key, text)
-    return NETS[name](**values, **given)
+    return NETS[name](**values)
 
 
 def describe(name: str) -> str:

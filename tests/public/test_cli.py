@@ -45,6 +45,18 @@ QUICK = {
     "demo of a huge number": ["demo", "--quick", "--start", "1e308", "--multiplier", "1e10", "--steps", "3"],
     "demo of zero": ["demo", "--quick", "--start", "0", "--steps", "1", "--format", "e8m0fnu"],
     "trace": ["trace", "--net", "chain", "--format", "bf16", "--format", "e4m3fn"],
+    "trace of another net": ["trace", "--net", "lstm", "--arg", "length=3", "--arg", "hidden=4", "--format", "bf16"],
+    "trace of a training step": [
+        "trace",
+        "--net",
+        "rnn",
+        "--arg",
+        "length=2",
+        "--arg",
+        "optimizer=adam",
+        "--format",
+        "bf16",
+    ],
     "trace against float64": ["trace", "--net", "mlp", "--format", "e5m2", "--reference", "float64"],
 }
 BAD = {
@@ -85,6 +97,11 @@ BAD = {
     "bits that are no number": ["trace", "--net", "chain", "--format", "bf16", "--min-bits", "nan"],
     "data for the chain": ["trace", "--net", "chain", "--format", "bf16", "--data", "nofile.csv"],
     "seed for the chain": ["trace", "--net", "chain", "--format", "bf16", "--seed", "0"],
+    "data for a net without": ["trace", "--net", "llama", "--format", "bf16", "--data", "nofile.csv"],
+    "unknown argument of a net": ["trace", "--net", "lstm", "--format", "bf16", "--arg", "depth=3"],
+    "argument without its value": ["trace", "--net", "lstm", "--format", "bf16", "--arg", "length"],
+    "argument of another kind": ["trace", "--net", "lstm", "--format", "bf16", "--arg", "length=long"],
+    "argument out of range": ["trace", "--net", "lstm", "--format", "bf16", "--arg", "length=0"],
     "trace unwritable out": ["trace", "--format", "bf16", "--out", "/dev/null/folder"],
 }
 
@@ -173,11 +190,13 @@ def test_bad_input_is_one_error_object_with_json(run, words):
         (["demo", "--format", "binary16p3se"], "binary16p3se", "formats within binary64's range"),
         (["frobnicate"], "frobnicate", "doctor"),
         (["formats", "a", "b"], "b", "floatemu formats [OPTIONS] [NAME]"),
-        (["trace", "--net", "rnn"], "rnn", "chain"),
+        (["trace", "--net", "unet"], "unet", "chain"),
         (["trace", "--policy", "no-such"], "no-such", "torch_amp"),
         (["trace", "--format", "bf16", "--data", "no.csv"], "no.csv", "a .npz or .csv file"),
         (["trace", "--net", "chain", "--format", "bf16", "--target", "x"], "x", "result"),
         (["inspect", "0.1", "--format"], "--json", "--format NAME"),
+        (["trace", "--net", "lstm", "--format", "bf16", "--arg", "depth=3"], {"depth": "3"}, "length, hidden"),
+        (["trace", "--net", "lstm", "--format", "bf16", "--arg", "length"], "length", "NAME=VALUE"),
     ],
 )
 def test_error_names_what_was_given_and_what_is_accepted(run, words, given, accepted):
@@ -185,6 +204,18 @@ def test_error_names_what_was_given_and_what_is_accepted(run, words, given, acce
     assert error["given"] == given
     assert accepted in str(error["accepted"])
     assert error["hint"]
+
+
+def test_the_nets_of_the_command_line_are_those_of_the_package(run):
+    from analysis import cli, nets
+    from analysis.nets.catalogue import takes
+
+    assert cli.NETS == tuple(nets.NETS)
+    assert cli.ON_DATA == tuple(name for name in nets.NETS if takes(name, "data"))
+    found = one_object(
+        run("trace", "--net", "gru", "--arg", "length=2", "--seed", "3", "--format", "bf16", "--json")[1]
+    )
+    assert (found["net"]["name"], found["net"]["args"]["length"], found["seed"]) == ("gru", 2, 3)
 
 
 @pytest.mark.parametrize(("text", "instead"), [("1e-90000", "write 0"), ("1e90000", "write inf")])

@@ -167,7 +167,7 @@ def test_saving_by_suffix(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"net": "rnn", "formats": ["bf16"]}, "net='rnn'; accepted: mlp, chain"),
+        ({"net": "unet", "formats": ["bf16"]}, "net='unet'; accepted: mlp, residual_mlp, cnn"),
         ({}, "at least one format or policy"),
         ({"formats": ["fp15"]}, "no format is named 'fp15'"),
         ({"policies": ["fp15"]}, "no policy is named 'fp15'"),

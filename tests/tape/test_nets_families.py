@@ -277,6 +277,15 @@ def test_nets_by_name_take_their_arguments_as_texts() -> None:
             an.nets.build(name, text)
 
 
+def test_data_and_seeds_go_to_the_nets_that_take_them() -> None:
+    data = (np.array([[0.0, 1.0], [1.0, 0.5]]), [0, 1])
+    assert an.nets.build("mlp", {"batch": "2"}, data=data, seed=3).meta["sizes"] == [2, 32, 2]
+    with pytest.raises(UnsupportedError, match="lstm takes no data; leave it out; accepted: mlp, residual_mlp, cnn"):
+        an.nets.build("lstm", data="digits")
+    with pytest.raises(UnsupportedError, match="chain takes no seed"):
+        an.nets.build("chain", seed=0)
+
+
 def test_every_argument_of_every_net_has_a_kind() -> None:
     for name in NETS:
         assert all(kind for kind, _ in arguments(name).values())
