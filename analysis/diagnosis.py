@@ -19,7 +19,9 @@ from .comparison import NodeReport, TargetReport, compare_target
 from .dynamics import Growth, growth
 from .engine import Run
 from .events import Event
-from .tape import Node, Tape
+from .ops import get_op
+from .origins import zero_origin
+from .tape import Node, Tape, Value
 from .verdict import number as short
 from .verdict import plural
 
@@ -44,8 +46,8 @@ QUIET = 8
 """A target whose relative error is below this many unit roundoffs needs no explanation."""
 SHARE = 0.25
 """Part of the error that a cause must make to be named."""
-STEEP = 1.1
-"""Growth per stage, or its inverse, from which the exact gradient itself explodes or vanishes."""
+STEEP, FAR = 1.1, 64
+"""Growth per stage and over all stages, or their inverses, from which the exact gradient explodes or vanishes."""
 SAFE = ("bfloat16", "binary16", "e5m2", "binary32")
 
 
@@ -164,7 +166,7 @@ class _Doctor:
             return (*fatal, *lost)
         unit = self._unit()
         if not self.report.rel_error > QUIET * unit:  # NaN, of an exact value that is none, needs no explanation
-            return tuple(lost)
+            return (*(fatal if self.report.rel_error > unit else ()), *lost)
         found = [*fatal, *self._underflow(), *self._absorption(), *self._cancellation(), *self._flips(), *self._cast()]
         found.sort(key=lambda one: (-one.share, CAUSES.index(one.cause)))
         if not found:
@@ -187,10 +189,14 @@ class _Doctor:
 
     def _range(self) -> Iterator[Diagnosis]:
         seen: set[int] = set()
-        fatal = [event for event in self.events if event.fatal and event.produced]
         broken = not math.isfinite(self.report.emulated)
-        for event in fatal:
-            if event.node in seen:
+        for event in self.events:
+            if not event.fatal or event.node in seen:
+                continue
+            if not event.produced:
+                if event.producer not in seen and broken and (source := self._flush(event)) is not None:
+                    yield source
+                    return
                 continue
             seen.add(event.node)
             share = math.inf if broken else self._share(self._own(event.node))
@@ -199,6 +205,26 @@ class _Doctor:
             yield self._exceeded(event, share)
             if broken:  # what comes after the first one is its consequence
                 return
+
+    def _flush(self, event: Event) -> Diagnosis | None:
+        """An infinity or NaN made of a zero that another node had flushed: that node is where it went wrong."""
+        origin = zero_origin(self.case.run, self.case.exact, event.node, event.first_index)
+        before = [one for one in self.case.events if one.node == origin and one.flushed]
+        if not before:
+            return None
+        flush, made = before[0], "NaN" if event.result == "nan" else "inf"
+        text = (
+            f"{self.what}: {self._label(flush.node)} flushed {plural(flush.flushed, 'element')} to zero in "
+            f"{self._format(flush)} (smallest {number(flush.needed)}, least {number(flush.limit)}), of which "
+            f"{self._label(event.node)} made {made}"
+        )
+        evidence = {"needed": flush.needed, "limit": flush.limit, "flushed": flush.flushed, "made": event.node}
+        return Diagnosis("underflow", flush.node, text, evidence, math.inf)
+
+    def _attributed(self) -> Run:
+        """The replay that the attribution was made at: the one with the exact run's decisions, where they differ."""
+        flipped = any(part.cause == "branch_flip" for part in self.parts.contributions)
+        return self.case.pinned if flipped else self.case.run
 
     def _own(self, node: int) -> float:
         return math.fsum(part.value for part in self.parts.contributions if part.node == node)
@@ -218,7 +244,12 @@ class _Doctor:
         where = f", where operand {event.operand} is cast" if event.operand is not None else ""
         text = f"{self.what}: {self._label(event.node)}{where} {did} {fmt} ({numbers})"
         rate = self._growth()
-        if rate is not None and rate.rate > STEEP and self._late(event.node):
+        if (
+            rate is not None
+            and rate.rate > STEEP
+            and rate.norms[-1] > FAR * rate.norms[0]
+            and not self._leaf(event.node)
+        ):
             evidence |= {"growth_per_stage": rate.rate, "stages": len(rate.stages)}
             text += f"; in exact arithmetic too the gradient grows by {number(rate.rate)} a stage"
             return Diagnosis("exploding", event.node, text + self._remedy(event), evidence, share)
@@ -229,8 +260,11 @@ class _Doctor:
         record = self.case.run.records[event.node]
         return record.format.name if record is not None and record.format is not None else "binary64"
 
+    def _leaf(self, node: int) -> bool:
+        return self.case.tape.nodes[node].leaf
+
     def _late(self, node: int) -> bool:
-        return self.case.tape.nodes[node].direction == "backward" and not self.case.tape.nodes[node].leaf
+        return self.case.tape.nodes[node].direction == "backward" and not self._leaf(node)
 
     def _source(self, event: Event) -> str:
         node = self.case.tape.nodes[event.node]
@@ -271,16 +305,16 @@ class _Doctor:
     # The bottom of the range.
 
     def _underflow(self) -> Iterator[Diagnosis]:
-        parts = [part for part in self.parts.contributions if part.cause == "underflow"]
-        total = math.fsum(part.value for part in parts)
+        parts = {part.node: part.value for part in self.parts.contributions if part.cause == "underflow"}
+        total = math.fsum(parts.values())
+        events = [event for event in self.events if event.kind == "underflow"]
+        dead = [event for event in events if 2 * event.flushed >= self.case.run.value(event.node).size > 0]
         gone = self.report.emulated == 0 and self.report.exact != 0
-        if not parts or (self._share(total) < SHARE and not gone):
+        if not events or (self._share(total) < SHARE and not gone and not dead):
             return
-        worst = max(parts, key=lambda part: abs(part.value))
-        event = max(
-            (event for event in self.events if event.kind == "underflow" and event.node == worst.node),
-            key=lambda event: event.count,
-        )
+        event = max(events, key=lambda event: (abs(parts.get(event.node, 0.0)), event.count))
+        if self._share(total) < SHARE and dead:  # a tensor that vanishes takes its effect, to first order, along
+            event = dead[0]
         fmt, size = self._format(event), self.case.run.value(event.node).size
         evidence: dict[str, Any] = {
             "needed": event.needed, "limit": event.limit, "count": event.count, "flushed": event.flushed, "size": size,
@@ -291,7 +325,12 @@ class _Doctor:
             f"{event.flushed} of them to zero (smallest {number(event.needed)}, least {number(event.limit)})"
         )
         rate = self._growth()
-        if rate is not None and rate.rate < 1 / STEEP and self._late(event.node):
+        if (
+            rate is not None
+            and rate.rate < 1 / STEEP
+            and FAR * rate.norms[-1] < rate.norms[0]
+            and self._late(event.node)
+        ):
             evidence |= {"growth_per_stage": rate.rate, "stages": len(rate.stages)}
             text += f"; in exact arithmetic too the gradient shrinks to {number(rate.rate)} a stage"
             yield Diagnosis("vanishing", event.node, text, evidence, self._share(total))
@@ -301,30 +340,33 @@ class _Doctor:
     # Additions that change nothing.
 
     def _lost_updates(self) -> Iterator[Diagnosis]:
-        for event in self.case.events:
-            size = self.case.run.value(event.node).size
-            if event.kind == "lost_update" and event.count >= SHARE * size:
-                ratio = self._step_size(self.case.tape.nodes[event.node])
-                text = (
-                    f"{event.count} of {plural(size, 'weight')} did not move: {self._label(event.node)} adds steps of "
-                    f"{number(ratio)} of the weight, {self._format(event)} resolves {number(self._resolution(event))}; "
-                    "keep a master copy in a wider format, or round stochastically"
-                )
-                evidence = {"count": event.count, "size": size, "median_step": ratio}
-                yield Diagnosis("lost_update", event.node, text, evidence, event.count / size)
+        run, exact = self.case.run, self.case.exact
+        for node in self.case.tape.nodes:
+            weights = [ref for ref in node.inputs if self.case.tape.nodes[ref.node].op == "parameter"]
+            record = run.records[node.id]
+            if node.direction != "update" or not get_op(node.op).adds or not weights or record is None:
+                continue
+            stayed = (run.value(node.id) == run.value(weights[0])) & (exact.value(node.id) != exact.value(weights[0]))
+            count, size = int(np.count_nonzero(stayed)), stayed.size
+            if record.format is None or not count or count < SHARE * size:
+                continue
+            ratio = self._step_size(node, weights[0])
+            text = (
+                f"{count} of {plural(size, 'weight')} did not move: {node.label} adds steps of {number(ratio)} of the "
+                f"weight, {record.format.name} resolves {number(2.0**-record.format.p)}; keep a master copy in a wider "
+                "format, or round stochastically"
+            )
+            evidence = {"count": count, "size": size, "median_step": ratio}
+            yield Diagnosis("lost_update", node.id, text, evidence, count / size)
 
-    def _resolution(self, event: Event) -> float:
-        record = self.case.run.records[event.node]
-        return 2.0 ** -(record.format.p if record is not None and record.format is not None else 53)
-
-    def _step_size(self, node: Node) -> float:
-        a, b = (np.abs(self.case.run.value(ref)) for ref in node.inputs)
+    def _step_size(self, node: Node, weight: Value) -> float:
+        before, after = self.case.exact.value(weight), self.case.exact.value(node.id)
         with np.errstate(all="ignore"):
-            ratio = np.minimum(a, b) / np.maximum(a, b)
+            ratio = np.abs((after - before) / before)
         return float(np.median(ratio[np.isfinite(ratio)])) if np.isfinite(ratio).any() else math.nan
 
     def _absorption(self) -> Iterator[Diagnosis]:
-        for node, share in self._loud("sum", "matmul"):
+        for node, share in self._loud():
             value, raw = self.case.run.value(node), self.case.run.records[node]
             unit = self._unit()
             local = measures.relative_error(value, raw.raw, raw.tail) if raw is not None else 0.0
@@ -341,12 +383,11 @@ class _Doctor:
         shape = self.case.run.value(node.inputs[0]).shape
         return int(shape[node.attributes["axis"]] if node.op == "sum" else shape[-1])
 
-    def _loud(self, *ops: str) -> Iterator[tuple[int, float]]:
-        """Nodes of these operations that make a share of the error by themselves."""
-        for node in sorted({part.node for part in self.parts.contributions}):
-            share = self._share(self._own(node))
-            if share >= SHARE and self.case.tape.nodes[node].op in ops:
-                yield node, share
+    def _loud(self) -> Iterator[tuple[int, float]]:
+        """Sums and products whose rounding within the range makes a share of the error."""
+        for part in self.parts.contributions:
+            if part.cause == "rounding" and part.op in ("sum", "matmul") and self._share(part.value) >= SHARE:
+                yield part.node, self._share(part.value)
 
     # Subtractions that uncover earlier errors.
 
@@ -357,7 +398,9 @@ class _Doctor:
         size = measures.norm(error)
         if not (math.isfinite(size) and size):
             return
-        seeds = adjoints(case.exact, what, error / size)
+        points = [adjoints(run, what, error / size) for run in (case.exact, self._attributed())]
+        seeds = {node: 0.5 * (there + points[1].get(node, there)) for node, there in points[0].items()}
+        whole_known = self.parts.order == "first"
         best: tuple[float, NodeReport] | None = None
         for report in case.nodes:
             node = case.tape.nodes[report.id]
@@ -369,7 +412,9 @@ class _Doctor:
                 case.run.value(report.id), case.exact.value(report.id), case.exact.tail(report.id)
             )
             share = abs(float((seeds[report.id] * whole).sum())) / size
-            if share >= SHARE and (best is None or report.amplification > (best[1].amplification or 0)):
+            if (share >= SHARE / 2 or not whole_known) and (
+                best is None or report.amplification > (best[1].amplification or 0)
+            ):
                 best = (share, report)
         if best is not None:
             share, report = best
@@ -395,6 +440,8 @@ class _Doctor:
         worst = max(flips, key=lambda event: event.count)
         count = sum(event.count for event in flips)
         pinned = compare_target(self.case.pinned, self.case.exact, self.case.target).rel_error
+        if not pinned <= (1 - SHARE) * self.report.rel_error:  # the exact decisions would not have helped
+            return
         text = (
             f"{self.what}: {plural(count, 'decision')} fell otherwise than in the exact run, most at "
             f"{self._label(worst.node)}; with the exact decisions the error is {number(pinned)}"
@@ -403,8 +450,9 @@ class _Doctor:
         yield Diagnosis("branch_flips", worst.node, text, evidence, share)
 
     def _cast(self) -> Iterator[Diagnosis]:
+        everything = math.fsum(abs(part.value) for part in self.parts.contributions)
         for node in sorted({part.node for part in self.parts.contributions}):
-            share = self._share(self._own(node))
+            share = abs(self._own(node)) / everything
             if share >= 2 * SHARE and self.case.tape.nodes[node].leaf:
                 report = self.case.nodes[node]
                 text = (
