@@ -17,7 +17,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from floatemu.errors import UnsupportedError
 
 from .arithmetics.base import Array
-from .ops import Builder, Var
+from .ops import Builder, Var, absolute, clip, maximum, minimum, relu
 from .tape import Tape
 
 __all__ = ["TracedArray", "record_numpy"]
@@ -212,19 +212,10 @@ def _power(x: Var, y: Var) -> Var:
     return square * square
 
 
-def _choose(x: Var, y: Var, larger: bool) -> Var:
-    builder = x.builder
-    shape = np.broadcast_shapes(x.shape, y.shape)
-    x, y = x.broadcast(shape), y.broadcast(shape)
-    greater = builder.apply("greater", x, y) if larger else builder.apply("greater", y, x)
-    return builder.apply("select", greater, x, y)
-
-
 def _maximum(x: Var, y: Var) -> Var:
-    builder = x.builder
-    if y.value.ndim == 0 and not y.value and builder.nodes[y.ref.node].op == "constant":
-        return builder.apply("mask", x, builder.apply("positive", x))
-    return _choose(x, y, larger=True)
+    if y.value.ndim == 0 and not y.value and x.builder.nodes[y.ref.node].op == "constant":
+        return relu(x)
+    return maximum(x, y)
 
 
 _UFUNCS: dict[str, Callable[..., Var]] = {
@@ -244,8 +235,10 @@ _UFUNCS: dict[str, Callable[..., Var]] = {
     "power": _power,
     "matmul": _matmul,
     "maximum": _maximum,
-    "minimum": lambda x, y: _choose(x, y, larger=False),
-    "absolute": lambda x: x.builder.apply("select", x.builder.apply("positive", x), x, -x),
+    "minimum": minimum,
+    "absolute": absolute,
+    "sin": lambda x: x.builder.apply("sin", x),
+    "cos": lambda x: x.builder.apply("cos", x),
     "greater": lambda x, y: _compare(x, y),
     "less": lambda x, y: _compare(y, x),
 }
@@ -338,7 +331,33 @@ def _where(condition: Any, x: Any, y: Any) -> TracedArray:
     return TracedArray(builder.apply("select", *(part.broadcast(shape) for part in parts)))
 
 
+def _clip(x: Any, low: Any = None, high: Any = None) -> TracedArray:
+    ends = [end for end in (low, high) if end is not None]
+    if any(isinstance(end, TracedArray) or np.ndim(end) for end in ends):
+        raise UnsupportedError("np.clip between arrays cannot be recorded; use np.minimum(np.maximum(x, low), high)")
+    bounds = [float(end) if end is not None else side for end, side in ((low, -math.inf), (high, math.inf))]
+    return TracedArray(clip(_var(_builder(x), x), *bounds))
+
+
+def _concatenate(parts: Sequence[Any], axis: int = 0) -> TracedArray:
+    builder = _builder(*parts)
+    first, *rest = (_var(builder, part) for part in parts)
+    for part in rest:
+        first = builder.apply("concat", first, part, axis=operator.index(axis) % len(first.shape))
+    return TracedArray(first)
+
+
+def _rows(x: TracedArray, key: Array) -> TracedArray:
+    extent = x.shape[0] if x.ndim else 0
+    if key.dtype.kind not in "iu" or (key < -extent).any() or (key >= extent).any():
+        raise UnsupportedError(f"an index array of {key.dtype} into {extent} rows; accepted: integers within range")
+    builder = _builder(x)
+    return TracedArray(builder.apply("gather", x.var, builder.leaf("constant", key % extent), axis=0))
+
+
 def _getitem(x: TracedArray, key: Any) -> TracedArray:
+    if isinstance(key, (np.ndarray, list)):
+        return _rows(x, np.asarray(key))
     builder = _builder(x)
     keys = list(key) if isinstance(key, tuple) else [key]
     given = sum(1 for one in keys if one is not None and one is not Ellipsis)
@@ -359,7 +378,7 @@ def _getitem(x: TracedArray, key: Any) -> TracedArray:
             slices.append(one.indices(extent))
             shape.append(len(range(*slices[-1])))
         else:
-            accepted = "integers within range, slices forward, None, ..."
+            accepted = "integers within range, slices forward, None, ..., one array of integers"
             raise UnsupportedError(f"x[{key!r}] of shape {x.shape} cannot be recorded; accepted: {accepted}")
     return TracedArray(builder.apply("slice", x.var, slices=tuple(slices)).reshape(tuple(shape)))
 
@@ -377,6 +396,8 @@ _FUNCTIONS: dict[Any, Callable[..., TracedArray]] = {
     np.transpose: _transpose,
     np.broadcast_to: _broadcast,
     np.where: _where,
+    np.clip: _clip,
+    np.concatenate: _concatenate,
     np.dot: lambda x, y: _ufunc(np.matmul, (x, y)),
 }
 
