@@ -171,7 +171,7 @@ def _poles(node: Node, inputs: Sequence[Array], shape: tuple[int, ...]) -> Array
     # where an infinity is the mathematical value, not one that left binary64's range
     if node.op == "div":
         return np.asarray(inputs[1] == 0)
-    if node.op == "log":
+    if node.op in ("log", "rsqrt"):
         return np.asarray(inputs[0] == 0)
     return np.zeros(shape, dtype=bool)
 

@@ -118,6 +118,18 @@ def test_sigmoid_in_binary16_neither_overflows_nor_gives_nan() -> None:
     assert not [event for event in run.events if event.fatal]
 
 
+def test_the_infinity_of_a_flushed_mean_square_is_traced_to_the_flush() -> None:
+    # e4m3fn flushes what is not above 2^-10: the squares, 2^-12, and the epsilon
+    builder = Builder("t")
+    x, gain = builder.leaf("input", np.full((1, 4), 2.0**-6)), builder.leaf("parameter", np.ones(4))
+    builder.target("y", rms_norm(x, gain))
+    run = an.replay(builder.build(), an.Policy.uniform("e4m3fn", saturation="SatFinite"))
+    (born,) = [event for event in run.events if event.kind == "inf_born"]
+    assert (born.op, run.tape.nodes[born.producer].op) == ("rsqrt", "mul")
+    wide = an.replay(builder.build(), "e5m2")  # down to 2^-16
+    assert [event for event in wide.events if event.kind == "inf_born"] == []
+
+
 def test_softmax_normalises_and_shuts_out_minus_infinity() -> None:
     x = np.array([[1.0, 2.0, -np.inf], [1000.0, 1000.0, 0.0]])
     found = on_leaves(softmax, x)
