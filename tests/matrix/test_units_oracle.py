@@ -1,14 +1,17 @@
 """Every row of the table equals its published model, evaluated over fractions, in every distribution of inputs."""
 
 from collections import Counter
+from dataclasses import replace
 
 import matrix_oracle as oracle
 import numpy as np
 import pytest
+from matrix_inputs import designed, sweeps
 
 from floatemu.format import Format
 from floatemu.matrix import UNITS, mma
 from floatemu.matrix import generator as g
+from floatemu.projection import Rounding
 
 FLOAT_UNITS = [unit for unit in UNITS if isinstance(unit.a, Format)]
 SHARED = Counter((unit.step, unit.scale is None) for unit in FLOAT_UNITS)
@@ -100,36 +103,105 @@ def batched(unit, a, b, c, sa=None, sb=None, **options):
     return mma(unit, a[:, None, :], b[:, :, None], c[:, None, None], codes=True, **more, **options)[:, 0, 0]
 
 
+def check(unit, what, a, b, c, sa=None, sb=None):
+    got, want = batched(unit, a, b, c, sa, sb), expected(unit, a, b, c, sa, sb)
+    wrong = np.flatnonzero(got != want)
+    if wrong.size:
+        i = wrong[0]
+        raise AssertionError(
+            f"{what}, k = {a.shape[1]}: {wrong.size} of {len(got)} differ, first {i}: {int(got[i]):#x}, expected "
+            f"{int(want[i]):#x}; a={a[i].tolist()} b={b[i].tolist()} c={int(c[i]):#x} "
+            f"scales={None if sa is None else (sa[i].tolist(), sb[i].tolist())}"
+        )
+
+
 def compare(unit, total, least):
-    """About ``total`` inputs for each distribution and length, shared between units that have their step in common."""
+    """About ``total`` inputs of each distribution, shared between units that have their step in common."""
     n = max(least, total // SHARED[unit.step, unit.scale is None])
     depth = model(unit).depth
     for seed, distribution in enumerate(DISTRIBUTIONS, 1):
         # A whole chain of two, and one whose second step is filled up.
-        for k in (2 * depth, depth + depth // 2 + 1):
+        for k in (2 * depth, depth + depth // 2 + 1)[seed % 2 :]:
             a, b, c = inputs(unit, distribution, n, k, seed)
-            sa, sb = scales(unit, n, k, 2 * seed), scales(unit, n, k, 2 * seed + 1)
-            got, want = batched(unit, a, b, c, sa, sb), expected(unit, a, b, c, sa, sb)
-            wrong = np.flatnonzero(got != want)
-            if wrong.size:
-                i = wrong[0]
-                raise AssertionError(
-                    f"{distribution}, k = {k}: {wrong.size} of {n} differ, first {i}: {int(got[i]):#x}, expected "
-                    f"{int(want[i]):#x}; a={a[i].tolist()} b={b[i].tolist()} c={int(c[i]):#x} "
-                    f"scales={None if sa is None else (sa[i].tolist(), sb[i].tolist())}"
-                )
+            check(unit, distribution, a, b, c, scales(unit, n, k, 2 * seed), scales(unit, n, k, 2 * seed + 1))
+    a, b, c = in_registers(unit, designed(unit.a, unit.b, unit.output, 5 * n, 2 * depth, reach(unit), 1))
+    ones = one_scales(unit, len(c), 2 * depth)
+    check(unit, "designed", a, b, c, ones, ones)
+
+
+def reach(unit):
+    """Products that meet before anything is rounded."""
+    return getattr(unit.step, "length", model(unit).depth)
+
+
+def in_registers(unit, codes):
+    a, b, c = codes
+    spare = unit.register.k - unit.a.k if unit.register else 0
+    return (*(x.astype(np.uint32) << spare if spare else x for x in (a, b)), c)
+
+
+def one_scales(unit, n, k):
+    """Scales of 1, if the unit takes any."""
+    if unit.scale is None:
+        return None
+    return np.full((n, k // unit.block), unit.scale.bias << (unit.scale.p - 1), np.uint8)
 
 
 @pytest.mark.parametrize("unit", FLOAT_UNITS, ids=str)
 def test_unit_equals_its_model(unit):
-    compare(unit, total=40, least=4)
+    compare(unit, total=30, least=4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", FLOAT_UNITS, ids=str)
 def test_unit_equals_its_model_on_hundreds_of_inputs(unit):
-    """A few hundred inputs for each step, distribution and length: two minutes."""
+    """A few hundred inputs for each step and distribution, and every place of the cut for each unit: two minutes."""
     compare(unit, total=400, least=20)
+    test_every_place_at_which_a_unit_might_cut(unit)
+
+
+FIRST = {(unit.step, unit.scale is None): unit for unit in reversed(FLOAT_UNITS)}
+
+
+@pytest.mark.parametrize("unit", FIRST.values(), ids=str)
+def test_every_place_at_which_a_unit_might_cut(unit):
+    """Kept or lost, and how it is cut: after cancellation, beside zeros, beside a subnormal accumulator."""
+    depth = model(unit).depth
+    places = (0, 1, 4) if depth == 32 else (0, 1, 2) if depth > 2 else (0, 1, 1)
+    a, b, c = in_registers(unit, sweeps(unit.a, unit.b, unit.output, 2 * depth, places, 1))
+    ones = one_scales(unit, len(c), 2 * depth)
+    check(unit, "sweep", a, b, c, ones, ones)
+
+
+PARAMETERS = {
+    "fraction + 1": lambda step: {"fraction": step.fraction + 1},
+    "fraction - 1": lambda step: {"fraction": step.fraction - 1},
+    "rounded down": lambda step: {"alignment": Rounding.TOWARD_NEGATIVE},
+    "rounded to nearest": lambda step: {"alignment": Rounding.NEAREST_TIES_TO_EVEN},
+    "normalised": lambda step: {"normalised": True},
+    "half the length": lambda step: {"length": step.length // 2},
+    "zero exponent + 1": lambda step: {"zero_exponent": step.zero_exponent + 1},
+    "zero exponent - 1": lambda step: {"zero_exponent": step.zero_exponent - 1},
+    "accumulators normalised": lambda step: {"accumulator_emin": step.result.emin - 3},
+    "operands normalised": lambda step: {"operand_emin": -150},
+    "zeros keep their sign": lambda step: {"signed_zero": True},
+}
+SEEN = [
+    pytest.param(unit, change, id=f"{unit.name}-{name}")
+    for unit in FLOAT_UNITS
+    if unit.name in ("hopper.mma.binary16.binary16.binary16", "hopper.mma.bfloat16.bfloat16.binary32")
+    for name, change in PARAMETERS.items()
+]
+
+
+@pytest.mark.parametrize(("unit", "change"), SEEN)
+def test_no_other_unit_would_pass(unit, change):
+    """The inputs above see every parameter: a unit that differs in one is told from its model."""
+    other = replace(unit, step=replace(unit.step, **change(unit.step)))
+    depth = model(unit).depth
+    found = sweeps(unit.a, unit.b, unit.output, 2 * depth, (0, 1, 2), 1)
+    more = designed(unit.a, unit.b, unit.output, 100, 2 * depth, depth, 1)
+    assert any((batched(other, *codes) != batched(unit, *codes)).any() for codes in (found, more))
 
 
 MIXED = [u for u in FLOAT_UNITS if getattr(u.step, "order", ()) and u.a != u.b]
