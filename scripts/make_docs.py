@@ -17,6 +17,7 @@ from analysis import landmarks
 from analysis.numerals import decimal, dyadic
 
 sys.path.insert(0, str(Path(__file__).parent))
+import table_of_nets
 import table_of_units
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,6 +70,7 @@ def slow_tests() -> str:
 PARTS = {
     "README.md": {"demo": demo_output},
     "docs/formats.md": {"formats": formats_table, "aliases": aliases_table},
+    "docs/nets.md": {"nets": table_of_nets.nets_table, "operations": table_of_nets.operations_table},
     "docs/matrix.md": {"units": table_of_units.units_table},
     "CONTRIBUTING.md": {"slow": slow_tests},
 }
