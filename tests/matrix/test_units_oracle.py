@@ -215,3 +215,27 @@ def test_operands_converted_to_binary16_align_as_binary16(unit):
     y[0, [0, 1, 4]] = 2.0**15, -(2.0**15), 2.0**-9
     a, b = (x, y) if unit.a.name == "e4m3fn" else (y, x)
     assert float(mma(unit, a, b.T)[0, 0]) == 2.0**-18
+
+
+INTEGER_UNITS = [unit for unit in UNITS if not isinstance(unit.a, Format)]
+
+
+@pytest.mark.parametrize("unit", INTEGER_UNITS, ids=str)
+def test_integer_unit_equals_python_integers(unit):
+    """Sums modulo 2^32, or clamped after each instruction; accumulators at the ends of the range among them."""
+    depth = int(unit.shapes[-1].rpartition("k")[2])
+    a, b, c = g.vectors("raw", *(g.Layout(x.name, x.bits) for x in (unit.a, unit.b, unit.output)), 24, 2 * depth + 5, 1)
+    c[::3], c[1::3] = 2**31 - 1 - c[::3] % 2**9, 2**31 + c[1::3] % 2**9
+    got = batched(unit, a, b, c)
+
+    def value(code, kind):
+        return int(code) - (1 << kind.bits) * (kind.signed and int(code) >> (kind.bits - 1))
+
+    for i in range(len(c)):
+        total = value(c[i], unit.output)
+        for k in range(0, a.shape[1], depth):
+            pairs = zip(a[i, k : k + depth], b[i, k : k + depth])
+            total += sum(value(x, unit.a) * value(y, unit.b) for x, y in pairs)
+            if unit.name.endswith("satfinite"):
+                total = min(max(total, -(2**31)), 2**31 - 1)
+        assert int(got[i]) == total % 2**32
