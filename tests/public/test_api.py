@@ -42,9 +42,9 @@ def test_all_of_floatemu_is_what_its_init_imports():
     tree = ast.parse(Path(floatemu.__file__).read_text())
     later = next(node for node in tree.body if isinstance(node, ast.If))  # under TYPE_CHECKING: loaded when first used
     nodes = [node for node in (*tree.body, *later.body) if isinstance(node, ast.ImportFrom)]
-    nodes = [node for node in nodes if str(node.module).startswith("floatemu.")]
+    nodes = [node for node in nodes if str(node.module).split(".")[0] == "floatemu"]
     imported = {a.asname or a.name for node in nodes for a in node.names}
-    assert {a.asname or a.name for node in later.body for a in node.names} == set(floatemu._WHERE)
+    assert {a.asname or a.name for node in later.body for a in node.names} == {*floatemu._WHERE, *floatemu._PACKAGES}
     assert set(floatemu.__all__) == {name for name in imported if not name.startswith("_")} - KEPT_OUT
 
 
