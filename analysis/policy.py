@@ -347,7 +347,7 @@ class Policy:
         ----------
         name : str
             ``torch_amp``: autocast to binary16: matrix products take binary16 and give binary16 with binary32
-            sums; loss and exp, log, sum, div, sqrt, erf work in binary32; all else in binary16; parameters stay
+            sums; loss and exp, log, sum, div, sqrt, rsqrt, erf work in binary32; all else in binary16; parameters stay
             binary32. ``fp8_recipe``: matrix products take weights and activations in e4m3fn and gradients in e5m2
             (saturating, without scaling), add in binary32, give bfloat16; all else in bfloat16, loss in binary32;
             parameters stay binary32. ``mixed:FORMAT``. ``FORMAT`` and ``FORMAT/MODE...``: uniform, with a rounding or
@@ -371,7 +371,7 @@ class Policy:
             raise UnsupportedError(f"the policy {name!r} is {type(name).__name__}, not a name; {_ACCEPTED}")
         if name == "torch_amp":
             full = Numerics(result="binary32")
-            rule = Rule(full, op="exp|log|sum|div|sqrt|erf")
+            rule = Rule(full, op="exp|log|sum|div|sqrt|rsqrt|erf")
             mixed = Policy.mixed("binary16")
             return Policy(name, (*mixed.rules[:-2], rule, mixed.rules[-1]))
         if name == "fp8_recipe":
