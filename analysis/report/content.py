@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import floatemu as fe
+from floatemu.errors import UnsupportedError
 
 from ..attribution import Attribution
 from ..comparison import NodeReport, TargetReport, ancestors, compare_target
+from ..diagnosis import Diagnosis
+from ..dynamics import Growth, LossScale
 from ..events import Event
 from ..tape import Node, Tape
 from ..verdict import describe_event
@@ -23,6 +26,8 @@ __all__ = ["MOST_NODES", "RANGE_KINDS", "Content", "gather", "harm", "stages"]
 RANGE_KINDS = ("overflow", "saturation", "nan_born", "inf_born", "underflow")
 MOST_NODES = 5000
 MOST_STAGES = 240
+FEW_STEPS = 3
+Measured = TypeVar("Measured")
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,10 @@ class Content:
     stage_of : tuple of int
     histograms : dict of int to (Histogram, Histogram)
         By shown node that holds real numbers: emulated and exact values.
-    plain : dict
-        The analysis as JSON.
+    diagnosis : tuple of Diagnosis
+    growth : mapping of str to Growth, or str
+        Of the exact and the emulated gradient; or why it has none.
+    loss_scale : LossScale or str
     manifest : dict
     """
 
@@ -72,7 +79,9 @@ class Content:
     stages: tuple[str, ...]
     stage_of: tuple[int, ...]
     histograms: dict[int, tuple[Histogram, Histogram]]
-    plain: dict[str, Any]
+    diagnosis: tuple[Diagnosis, ...]
+    growth: Mapping[str, Growth] | str
+    loss_scale: LossScale | str
     manifest: dict[str, Any]
 
     def format(self, node: int) -> fe.Format | None:
@@ -110,7 +119,7 @@ def gather(found: Found, most_nodes: int = MOST_NODES) -> Content:
     >>> import analysis as an
     >>> content = gather(an.analyze(an.nets.chain(1e5, 0.25, 2), "fp16", "float64"))
     >>> [event.kind for event in content.range_events], content.stages
-    (['overflow'], ('cast', 'step1', 'step2'))
+    (['overflow'], ('cast t=0', 'step1', 'step2'))
     """
     runs, main = found.runs, found.main
     path = ancestors(found.tape, main)
@@ -138,9 +147,18 @@ def gather(found: Found, most_nodes: int = MOST_NODES) -> Content:
             for node in nodes
             if emulated.value(node.id).dtype.kind == "f"
         },
-        found.to_json(),
+        found.diagnose(),
+        _or_why_not(found.growth),
+        _or_why_not(found.loss_scale),
         manifest(found),
     )
+
+
+def _or_why_not(measure: Callable[[], Measured]) -> Measured | str:
+    try:
+        return measure()
+    except UnsupportedError as error:
+        return str(error)
 
 
 def _urgency(event: Event, path: set[int]) -> tuple[bool, bool, bool, bool, int]:
@@ -178,8 +196,8 @@ _PLACES: tuple[Callable[[Node], str], ...] = (
 def stages(tape: Tape) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Return the places along a net, in forward order, and which of them each node belongs to.
 
-    A place is a module path, with its time step where there is one; where that makes too many of them, the first
-    one or two parts of the path.
+    A place is a module path; where that makes too many of them, its first one or two parts. Along time it is the
+    first part with the time step, and what is read at a step belongs to what reads it.
 
     Parameters
     ----------
@@ -196,9 +214,22 @@ def stages(tape: Tape) -> tuple[tuple[str, ...], tuple[int, ...]]:
     >>> stages(an.nets.mlp(batch=4))[0]
     ('data', 'layer0', 'layer0.relu', 'layer1', 'loss')
     """
-    forward_first: Sequence[Node] = sorted(tape.nodes, key=lambda node: node.direction != "forward")
-    for place in _PLACES:
+    homes = _homes(tape)
+    forward_first: Sequence[Node] = sorted(homes, key=lambda node: node.direction != "forward")
+    timed = len({node.step for node in tape.nodes if node.step is not None}) > FEW_STEPS
+    for place in _PLACES[-1:] if timed else _PLACES:
         order = {name: index for index, name in enumerate(dict.fromkeys(place(node) for node in forward_first))}
         if len(order) <= MOST_STAGES:
             break
-    return tuple(name or "(no path)" for name in order), tuple(order[place(node)] for node in tape.nodes)
+    return tuple(name or "(no path)" for name in order), tuple(order[place(node)] for node in homes)
+
+
+def _homes(tape: Tape) -> list[Node]:
+    """For each node the one whose place it shares: itself, but for a leaf of a time step its first reader."""
+    homes = list(tape.nodes)
+    for node in reversed(tape.nodes):
+        for ref in node.inputs:
+            leaf = tape.nodes[ref.node]
+            if leaf.leaf and leaf.step is not None:
+                homes[ref.node] = node
+    return homes

@@ -19,6 +19,9 @@ DIRECTIONS = {"forward": BLUE, "backward": ORANGE, "update": GREEN}
 # cividis at five places (Nuñez, Anderton and Renslow 2018): even in lightness, and the same for colour-blind readers
 SCALE = [[0.0, "#00224e"], [0.25, "#3e4c6d"], [0.5, "#7d7c78"], [0.75, "#bcae6c"], [1.0, "#fee838"]]
 MANY_TICKS = 60
+MOST_LEVEL = 8
+LONGEST_TICK = 24
+MOST_POWERS = 9
 Pick = Callable[[NodeReport], float | None]
 
 
@@ -31,11 +34,29 @@ def _stage_axis(content: Content, **more: Any) -> Figure:
         "place in the net, in forward order" + (" (backward passes run from right to left)" if both else ""),
         tickmode="array",
         tickvals=places,
-        ticktext=[safe(content.stages[place], 24) for place in places],
-        tickangle=-90 if count > 8 else 0,
+        ticktext=[_short(content.stages[place]) for place in places],
+        tickangle=-90 if count > MOST_LEVEL else 0,
         range=[-0.6, count - 0.4],
         **more,
     )
+
+
+def _short(stage: str) -> str:
+    # the end of a path says more than its beginning
+    return safe(stage if len(stage) <= LONGEST_TICK else f"…{stage[1 - LONGEST_TICK :]}")
+
+
+def _below(content: Content) -> int:
+    """Pixels that upright names of places take below a figure."""
+    longest = max(map(len, content.stages))
+    return 0 if len(content.stages) <= MOST_LEVEL else 6 * min(LONGEST_TICK, longest)
+
+
+def _power_axis(title: str, levels: Iterable[float | None]) -> Figure:
+    """An axis of log2 with ticks at whole powers of two."""
+    known = [level for level in levels if level is not None] or [0.0]
+    step = max(1, math.ceil((max(known) - min(known)) / MOST_POWERS))
+    return axis(title, tick0=0, dtick=step, **POWER)
 
 
 def _worst(content: Content, pick: Pick) -> dict[tuple[str, str, int], tuple[float, int]]:
@@ -82,7 +103,7 @@ def heat(content: Content) -> Figure:
     space = 1 - gap * (len(directions) - 1)
     traces: list[Figure] = []
     layout = frame(
-        150 + 19 * total + 40 * len(directions),
+        150 + 19 * total + 40 * len(directions) + _below(content),
         xaxis=_stage_axis(content, anchor=f"y{len(directions)}" if len(directions) > 1 else "y", showgrid=False),
         coloraxis=_colours([value for part in cells.values() for value, _ in part.values()]),
         annotations=[],
@@ -185,7 +206,7 @@ def policies(contents: Sequence[Content]) -> Figure:
     -------
     dict
     """
-    traces = []
+    traces: list[Figure] = []
     for content, colour in zip(contents, itertools.cycle((BLUE, ORANGE, GREEN, PURPLE, "#E69F00", "#56B4E9"))):
         cells = _worst(content, lambda node: node.error)
         for direction, dash in (("forward", "solid"), ("backward", "dash"), ("update", "dot")):
@@ -200,12 +221,15 @@ def policies(contents: Sequence[Content]) -> Figure:
                         "y": [log(value) for _, value, _ in points],
                         "customdata": [node for _, _, node in points],
                         "line": {"color": colour, "width": 2, "dash": dash},
+                        "connectgaps": True,
                         "meta": {"label": "customdata"},
                         "hovertemplate": "%{text}<br>%{fullData.name}: 2<sup>%{y:.1f}</sup><extra></extra>",
                     }
                 )
-    vertical = axis("largest relative error (log<sub>2</sub> axis)", **POWER)
-    return {"data": traces, "layout": frame(360, xaxis=_stage_axis(contents[0]), yaxis=vertical)}
+    levels = [level for trace in traces for level in trace["y"]]
+    vertical = _power_axis("largest relative error (log<sub>2</sub> axis)", levels)
+    height = 360 + _below(contents[0])
+    return {"data": traces, "layout": frame(height, xaxis=_stage_axis(contents[0]), yaxis=vertical)}
 
 
 def _along(cells: dict[tuple[str, str, int], tuple[float, int]], direction: str) -> list[tuple[int, float, int]]:
@@ -268,6 +292,7 @@ def depth(content: Content) -> Figure:
                     "customdata": [node for _, _, node in points],
                     "line": {"color": colour, "width": 2 if group == "total" else 1, "dash": _dash(group)},
                     "marker": {"size": 6 if group == "total" else 4},
+                    "connectgaps": True,
                     "meta": {"label": "customdata"},
                     "hovertemplate": f"%{{text}}<br>largest {what} 2<sup>%{{y:.1f}}</sup><extra></extra>",
                 }
@@ -275,20 +300,25 @@ def depth(content: Content) -> Figure:
     top = max(levels, default=0.0) + 1.5
     if lost:
         traces.append(_lost(lost, top))
-    layout = frame(
-        400,
-        xaxis=_stage_axis(content),
-        yaxis=axis("largest relative error (log<sub>2</sub> axis)", **POWER),
-        shapes=[],
-        annotations=[],
-    )
     unit = _unit_roundoff(content)
     if unit is not None:
-        line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": unit[1], "y1": unit[1]}
-        layout["shapes"] = [{**line, "line": {"color": GREY, "width": 1, "dash": "dot"}}]
-        text = f"unit roundoff of {safe(unit[0])}, 2<sup>{unit[1]}</sup>"
-        note = {"text": text, "x": 1, "xref": "paper", "y": unit[1], "xanchor": "right", "yanchor": "bottom"}
-        layout["annotations"] = [{**note, "showarrow": False, "font": {"size": 11, "color": GREY}}]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines",
+                "name": f"unit roundoff of {safe(unit[0], 24)}, 2<sup>{unit[1]}</sup>",
+                "x": [-0.6, len(content.stages) - 0.4],
+                "y": [unit[1], unit[1]],
+                "line": {"color": GREY, "width": 1.2, "dash": "dashdot"},
+                "hoverinfo": "skip",
+            }
+        )
+        levels.append(unit[1])
+    layout = frame(
+        400 + _below(content),
+        xaxis=_stage_axis(content),
+        yaxis=_power_axis("largest relative error (log<sub>2</sub> axis)", levels),
+    )
     return {"data": traces, "layout": layout}
 
 

@@ -6,7 +6,7 @@ import base64
 import functools
 import gzip
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from floatemu.errors import UnsupportedError
 from ..terminal import plain, version
 from .content import MOST_NODES, Content, gather
 from .error_figures import depth, heat, policies
-from .figure_parts import labels
+from .figure_parts import Figure, labels
+from .gradient_sections import growth_figure, scale_figure
 from .manifest import Found
-from .markup import Column, cell, escape, script_json, table
+from .markup import Column, cell, escape, plot, script_json, table, wide
 from .range_figures import ends, histogram_template, ranges
 from .sections import SECTIONS, bits_kept
 
@@ -27,7 +28,16 @@ try:
 except ImportError:
     raise UnsupportedError("report.html needs plotly: pip install 'floatemu[report]'") from None
 
-__all__ = ["page", "save_html"]
+__all__ = ["FIGURES", "page", "save_html"]
+
+FIGURES: Mapping[str, Callable[[Content], Figure | None]] = {
+    "heat": heat,
+    "depth": depth,
+    "ranges": ranges,
+    "growth": growth_figure,
+    "scale": scale_figure,
+}
+"""What draws each figure; its section holds the place by the same name."""
 
 
 def save_html(found: Sequence[Found], path: str | Path) -> None:
@@ -167,12 +177,9 @@ def _overview(contents: Sequence[Content]) -> str:
         for index, content in enumerate(contents)
     )
     caption = "Largest relative error (norm) at each place of the net, in every policy. Nothing is drawn for no error."
-    figure = (
-        f'<figure><div class="plot" id="policies" role="img" aria-label="{caption}"></div>'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
+    figure = plot("policies", caption)
     tablist = f'<nav role="tablist" aria-label="policy">{tabs}</nav>'
-    return f'<div class="wide" tabindex="0">{listing}</div>\n{figure}\n{tablist}'
+    return f"{wide(listing)}\n{figure}\n{tablist}"
 
 
 def _article(content: Content, index: int, count: int) -> str:
@@ -190,8 +197,9 @@ def _data(contents: Sequence[Content]) -> Any:
     drawn: dict[str, Any] = {"policies": policies(contents)} if len(contents) > 1 else {}
     runs = []
     for index, content in enumerate(contents):
-        for draw in (heat, depth, ranges):
-            drawn[f"r{index}-{draw.__name__}"] = draw(content)
+        for name, draw in FIGURES.items():
+            if (figure := draw(content)) is not None:
+                drawn[f"r{index}-{name}"] = figure
         runs.append(_histograms(content))
     return plain(
         {

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..verdict import number
 
-__all__ = ["Column", "bar", "cell", "escape", "script_json", "table"]
+__all__ = ["Column", "bar", "cell", "escape", "plot", "script_json", "table", "wide"]
 
 NONE = "–"
 
@@ -167,3 +167,29 @@ def bar(share: float, full: float = 1.0) -> str:
     percent = f"{100 * share:.1f}" if abs(share) >= 5e-4 else number(100 * share, 1)
     drawn = f'<span class="bar"><i class="{side}" style="width:{width:.1f}%"></i></span>'
     return f'{drawn}<span class="percent">{percent.replace("-", "−")} %</span>'
+
+
+def wide(content: str) -> str:
+    """Return content that may scroll sideways, by keyboard too."""
+    return f'<div class="wide" tabindex="0">{content}</div>'
+
+
+def plot(name: str, caption: str, controls: str = "") -> str:
+    """Return the place of a figure, which the page draws by its name.
+
+    Parameters
+    ----------
+    name : str
+        Id of the element.
+    caption : str
+        Plain text: what the figure shows.
+    controls : str
+        HTML above it.
+
+    Returns
+    -------
+    str
+    """
+    text = escape(caption)
+    place = f'<div class="plot" id="{escape(name)}" role="img" aria-label="{text}"></div>'
+    return f"{controls}<figure>{place}<figcaption>{text}</figcaption></figure>"

@@ -13,9 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from ..attribution import Attribution
 from ..comparison import TargetReport
 from ..events import Event
+from ..terminal import plain
 from ..verdict import plural
 from .content import Content
-from .markup import Column, bar, cell, escape, table
+from .gradient_sections import growth, loss_scale
+from .markup import Column, bar, cell, escape, plot, table, wide
 
 __all__ = ["SECTIONS", "Section", "bits_kept"]
 
@@ -87,30 +89,24 @@ def _targets(targets: Sequence[TargetReport]) -> str:
         )
         for report in targets
     ]
-    return (
-        f"<details open><summary>All targets</summary>{_wide(table(columns, rows, 'Targets', kind='sort'))}</details>"
-    )
-
-
-def _wide(content: str) -> str:
-    return f'<div class="wide" tabindex="0">{content}</div>'
+    return f"<details open><summary>All targets</summary>{wide(table(columns, rows, 'Targets', kind='sort'))}</details>"
 
 
 def diagnosis(content: Content, prefix: str) -> str:
     """Return the ranked causes in words; nothing where none was named."""
-    causes = content.plain.get("diagnosis") or []
+    causes = content.diagnosis
     if not causes:
         return ""
     items = "".join(
-        f"<li><b>{escape(cause['cause'])}</b> {escape(cause['text'])}"
-        f"<details><summary>Evidence</summary><pre>{escape(_pretty(cause['evidence']))}</pre></details>"
+        f"<li><b>{escape(cause.cause)}</b> {escape(cause.text)}"
+        f"<details><summary>Evidence</summary><pre>{escape(_pretty(cause.evidence))}</pre></details>"
         for cause in causes
     )
     return f"<h3>Diagnosis</h3><ol>{items}</ol>"
 
 
-def _pretty(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False)
+def _pretty(evidence: Mapping[str, object]) -> str:
+    return json.dumps(plain(evidence), indent=1, ensure_ascii=False)
 
 
 def events(content: Content, prefix: str) -> str:
@@ -165,10 +161,10 @@ def _event_table(content: Content, found: Sequence[Event], caption: str) -> str:
         )
         for event in found[:MOST_EVENTS]
     ]
-    shown = _wide(table(_EVENT_COLUMNS, rows[:FIRST_EVENTS], caption, kind="sort events"))
+    shown = wide(table(_EVENT_COLUMNS, rows[:FIRST_EVENTS], caption, kind="sort events"))
     if rest := rows[FIRST_EVENTS:]:
         more = table(_EVENT_COLUMNS, rest, f"{caption}, continued", kind="sort events")
-        shown += f"<details><summary>{plural(len(rest), 'more event')}</summary>{_wide(more)}</details>"
+        shown += f"<details><summary>{plural(len(rest), 'more event')}</summary>{wide(more)}</details>"
     if left := len(found) - len(rows):
         shown += f'<p class="empty">{plural(left, "further event")} not shown; the JSON output has all.</p>'
     return shown
@@ -238,13 +234,6 @@ def _group(found: Attribution, group: str, title: str) -> str:
     return f'<div class="group {group}">{table(columns, rows, title.capitalize())}</div>'
 
 
-def _figure(name: str, prefix: str, caption: str, controls: str = "") -> str:
-    return (
-        f'{controls}<figure><div class="plot" id="{prefix}-{name}" role="img" aria-label="{escape(caption)}"></div>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
 def heat(content: Content, prefix: str) -> str:
     """Return the place of the heat map."""
     buttons = "".join(
@@ -259,7 +248,7 @@ def heat(content: Content, prefix: str) -> str:
         "empty cells have no such operation."
     )
     controls = f'<div class="controls">{buttons}</div>'
-    return f"<h3>Where the errors are</h3>{_figure('heat', prefix, caption, controls)}"
+    return f"<h3>Where the errors are</h3>{plot(f'{prefix}-heat', caption, controls)}"
 
 
 def depth(content: Content, prefix: str) -> str:
@@ -268,7 +257,7 @@ def depth(content: Content, prefix: str) -> str:
         "Largest relative error (norm) among the nodes of each place, by direction; dotted: made there by rounding. "
         "Places without an error have no point."
     )
-    return f"<h3>Error along depth and time</h3>{_figure('depth', prefix, caption)}"
+    return f"<h3>Error along depth and time</h3>{plot(f'{prefix}-depth', caption)}"
 
 
 def ranges(content: Content, prefix: str) -> str:
@@ -281,7 +270,7 @@ def ranges(content: Content, prefix: str) -> str:
         f'<button type="button" data-plot="{prefix}-ranges" data-view="{view}">{word}</button>'
         for view, word in (("values", "zoom to the values"), ("format", "whole range of the format"))
     )
-    figure = _figure("ranges", prefix, caption, f'<div class="controls">{buttons}</div>')
+    figure = plot(f"{prefix}-ranges", caption, f'<div class="controls">{buttons}</div>')
     return f"<h3>Value ranges and the range of the format</h3>{figure}{_left_out(content)}"
 
 
@@ -391,6 +380,8 @@ SECTIONS: tuple[tuple[str, Section], ...] = (
     ("heat", heat),
     ("depth", depth),
     ("ranges", ranges),
+    ("growth", growth),
+    ("scale", loss_scale),
     ("nodes", nodes),
     ("manifest", made_of),
 )
