@@ -270,7 +270,9 @@ class _Measured:
         tiny = 0.0 if self.fmt.subnormals else lost / 2
         if self.right is None:
             held = self.rounder is None or np.array_equal(self.rounder(self.left), self.left, equal_nan=True)
-            bound = recursive_sum(max(self.terms - 1, 0) if held else self.terms, u, magnitude, tiny=tiny)
+            # terms that the format does not hold are rounded as they are added, and may be lost below its range
+            roundings, tiny = (max(self.terms - 1, 0), tiny) if held else (self.terms, lost / 2)
+            bound = recursive_sum(roundings, u, magnitude, tiny=tiny)
         else:
             bound = dot(self.terms, u, magnitude, lost_product=lost / 2, tiny=tiny)
         reach = magnitude + bound
