@@ -192,7 +192,6 @@ def _tolerance(run: an.Run, target: str, seed: np.ndarray) -> float:
 def test_loss_logits_and_gradients_equal_torch_in_float64(name: str) -> None:
     options, model = CASES[name]
     tape = NETS[name](**options)
-    run = reference(tape).run
     names = [key.removeprefix("grad:") for key in tape.targets if key.startswith("grad:")]
     leaves = [node.id for node in tape.nodes if node.op == "parameter"]
     rng = np.random.default_rng(3)
