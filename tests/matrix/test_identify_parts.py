@@ -111,11 +111,20 @@ def random_fused(q, seed):
     group = one(1, 2, 4, 8, 16) if q.block else 1
     result = one(output, E8M13) if output == BINARY32 else output
     emin = one(None, result.qmin)
-    return Fused(
-        length, int(w.whole(q.least_fraction, 40)), int(w.whole(output.emin - 16, output.emin)), result, one(ZERO, NEAREST, DOWN), one(ZERO, ZERO, NEAREST, DOWN),
-        one(True, False) if group == 1 else False, min(group, length), order if group == 1 else (),
-        emin, one(True, False), one(*emins),
-    )  # fmt: skip
+    parts = {
+        "length": length,
+        "fraction": int(w.whole(q.least_fraction, 40)),
+        "zero_exponent": int(w.whole(output.emin - 16, output.emin)),
+        "result": result,
+        "rounding": one(ZERO, NEAREST, DOWN),
+        "alignment": one(ZERO, ZERO, NEAREST, DOWN),
+        "accumulator_emin": emin,
+        "signed_zero": one(True, False),
+        "operand_emin": one(*emins),
+    }
+    if group > 1:
+        return Fused(**parts, group=min(group, length))
+    return Fused(**parts, normalised=one(True, False), order=order)
 
 
 FORMATS = [
