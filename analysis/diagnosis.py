@@ -16,7 +16,7 @@ from . import measures
 from .adjoint import adjoints, depends_on
 from .attribution import Attribution, attribute
 from .comparison import NodeReport, TargetReport, compare_target
-from .dynamics import Growth, growth
+from .dynamics import Growth, growth, loss_scale
 from .engine import Run
 from .events import Event
 from .ops import get_op
@@ -46,6 +46,8 @@ QUIET = 8
 """A target whose relative error is below this many unit roundoffs needs no explanation."""
 SHARE = 0.25
 """Part of the error that a cause must make to be named."""
+WORSE = 4
+"""Factor by which an operation's result has a larger relative error than its operands where it is said to cancel."""
 STEEP, FAR = 1.1, 64
 """Growth per stage and over all stages, or their inverses, from which the exact gradient explodes or vanishes."""
 SAFE = ("bfloat16", "binary16", "e5m2", "binary32")
@@ -279,14 +281,17 @@ class _Doctor:
         return f"{node.op}({', '.join(words)}){more}"
 
     def _remedy(self, event: Event) -> str:
-        needed = abs(event.needed or math.inf)
-        parts = []
-        if self._late(event.node) and math.isfinite(needed) and event.limit:
-            parts.append(f"a loss scale of 2^{math.floor(math.log2(event.limit / needed))}")
-        fitting = [name for name in SAFE if float(fe.get_format(name).max) >= needed and name != self._format(event)]
-        parts += fitting[:1]
-        if not math.isfinite(needed):
+        """A loss scale under which no gradient overflows, and a format that holds all that the exact run needs."""
+        case, parts = self.case, []
+        values = [case.exact.value(node) for node in self.path if case.exact.value(node).dtype.kind == "f"]
+        peak = max((float(np.abs(x).max()) for x in values if x.size), default=math.inf)
+        if not math.isfinite(max(peak, abs(event.needed or math.inf))):
             return ""
+        if self._late(event.node):
+            scales = loss_scale(case.run, case.exact)
+            parts += [f"a loss scale of 2^{scales.high}"] if scales.feasible and scales.high < 0 else []
+        own = self._format(event)
+        parts += [name for name in SAFE if float(fe.get_format(name).max) >= peak and name != own][:1]
         return f"; {' or '.join(parts)} {'would keep it' if len(parts) > 1 else 'holds it'}" if parts else ""
 
     def _growth(self) -> Growth | None:
@@ -406,7 +411,7 @@ class _Doctor:
             node = case.tape.nodes[report.id]
             if report.id not in seeds or report.amplification is None or node.op not in ("add", "sub", "sum", "matmul"):
                 continue
-            if not (report.amplification >= QUIET and (report.inherited_error or 0) > QUIET * unit):
+            if not (report.amplification >= WORSE and (report.inherited_error or 0) > QUIET * unit):
                 continue
             whole = measures.difference(
                 case.run.value(report.id), case.exact.value(report.id), case.exact.tail(report.id)
