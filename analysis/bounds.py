@@ -244,7 +244,8 @@ class _Measured:
         head, tail = self._shaped(head), self._shaped(np.zeros(1) if tail is None else tail)
         magnitude = self._shaped(self._product(Float64(), np.abs))
         measured = np.abs((self.value - head) - tail)
-        partial, void = self._partial_sums(magnitude)
+        partial = self._partial_sums(magnitude)
+        drifted, void = self._again()
         hard = partial + self._result(np.abs(head) + partial)
         # binary64 rounds in this very formula, in the magnitudes most of all
         hard = hard * (1 + (self.terms + 16) * 2.0**-52)
@@ -261,9 +262,9 @@ class _Measured:
             estimates["block_fma"] = block_fma(self.terms, low, u)
         hard, measured = np.where(void, np.inf, hard), np.where(void, 0.0, measured)
         name = self.fmt.name
-        return Bound(self.node.id, self.node.op, self.terms, name, magnitude, measured, hard, estimates, self._drift())
+        return Bound(self.node.id, self.node.op, self.terms, name, magnitude, measured, hard, estimates, drifted)
 
-    def _partial_sums(self, magnitude: Array) -> tuple[Array, Array]:
+    def _partial_sums(self, magnitude: Array) -> Array:
         # to nearest: so does Emulated add, whatever the projection of the result
         u, quantum = 2.0**-self.fmt.p, 2.0 ** (self.fmt.emin - self.fmt.p + 1)
         lost = float(self.fmt.min_positive) if not self.fmt.subnormals else quantum
@@ -275,10 +276,7 @@ class _Measured:
             bound = recursive_sum(roundings, u, magnitude, tiny=tiny)
         else:
             bound = dot(self.terms, u, magnitude, lost_product=lost / 2, tiny=tiny)
-        reach = magnitude + bound
-        # an infinity or NaN stays one; a largest value in its place would not be seen
-        unseen = self.fmt.overflow is fe.Overflow.MAX
-        return bound, reach > float(self.fmt.max) if unseen else np.zeros(reach.shape, bool)
+        return bound
 
     def _result(self, reach: Array) -> Array:
         fmt = self.numerics.format
@@ -289,21 +287,26 @@ class _Measured:
         halved = nearest and fmt.zero  # without a zero, all below the least value becomes that
         return np.asarray(np.maximum((u if nearest else 2 * u) * reach, quantum / 2 if halved else quantum))
 
-    def _drift(self) -> float:
+    def _again(self) -> tuple[float, Array]:
+        """The drift of the partial sums, and where one went beyond the largest value: nothing is proven there."""
+        over: Array = np.zeros(self.value.shape, dtype=bool)
         if self.rounder is None:
-            return 0.0
-        first, second = 0.0, 0.0
+            return 0.0, over
+        first, second, limit = 0.0, 0.0, float(self.fmt.max)
         total = np.zeros(())
         for k in range(self.terms):
             if self.right is None:
                 term = self.left[..., k]
             else:
-                term = self.rounder(self.left[..., :, k, None] * self.right[..., None, k, :])
+                product = self.left[..., :, k, None] * self.right[..., None, k, :]
+                over |= self._shaped(np.abs(product) > limit)
+                term = self.rounder(product)
             unrounded = total + term
+            over |= self._shaped(np.abs(unrounded) > limit)
             total = self.rounder(unrounded)
             sums = moments(total - unrounded, total)
             first, second = first + sums[0], second + sums[1]
-        return first / math.sqrt(second) if second else 0.0
+        return (first / math.sqrt(second) if second else 0.0), over
 
 
 def _owner(tape: Tape, node: int) -> Node:
