@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from . import optimisers as optimisers
     from .arithmetics.exact import Exact as Exact
     from .arithmetics.float64 import Float64 as Float64
+    from .contrast import compare as compare
     from .engine import Run as Run
     from .engine import replay as replay
     from .events import Event as Event
@@ -49,6 +50,7 @@ _WHERE = {
     "Run": "engine",
     "Tape": "tape",
     "analyze": "results",
+    "compare": "contrast",
     "measures": "",
     "nets": "",
     "optimisers": "",
