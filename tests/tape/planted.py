@@ -166,7 +166,8 @@ def cancelling_softmax_backward(rng: np.random.Generator) -> Planted:
     tape = Net(rng).build(change)
     backward = Rule(Numerics(result="bfloat16"), direction="backward")
     policy = Policy("bf16 gradients", (backward, Rule(Numerics(result="binary32"))))
-    return Planted(tape, policy, {"cancellation"}, set(find(tape, "add", "backward")))
+    nodes = {*find(tape, "add", "backward"), *find(tape, "matmul", "backward")}
+    return Planted(tape, policy, {"cancellation"}, nodes)
 
 
 def swamping_sum(rng: np.random.Generator) -> Planted:
