@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import floatemu as fe
-from floatemu.errors import UnsupportedError
+from floatemu.errors import FloatEmuError
 
 from ..attribution import Attribution
 from ..comparison import NodeReport, TargetReport, ancestors, compare_target
@@ -157,7 +157,7 @@ def gather(found: Found, most_nodes: int = MOST_NODES) -> Content:
 def _or_why_not(measure: Callable[[], Measured]) -> Measured | str:
     try:
         return measure()
-    except UnsupportedError as error:
+    except FloatEmuError as error:  # no scalar loss on the tape, no backward pass, too few stages
         return str(error)
 
 
