@@ -16,14 +16,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import bounds as bounds
     from . import measures as measures
     from . import nets as nets
     from . import optimisers as optimisers
     from .arithmetics.exact import Exact as Exact
     from .arithmetics.float64 import Float64 as Float64
+    from .arithmetics.stochastic import Stochastic as Stochastic
     from .contrast import compare as compare
     from .engine import Run as Run
     from .engine import replay as replay
+    from .ensembles import ensemble as ensemble
     from .events import Event as Event
     from .ops.builder import Builder as Builder
     from .ops.spec import OpSpec as OpSpec
@@ -48,8 +51,11 @@ _WHERE = {
     "Policy": "policy",
     "Rule": "policy",
     "Run": "engine",
+    "Stochastic": "arithmetics.stochastic",
     "Tape": "tape",
     "analyze": "results",
+    "bounds": "",
+    "ensemble": "ensembles",
     "compare": "contrast",
     "measures": "",
     "nets": "",

@@ -141,7 +141,7 @@ def test_experiment_6_an_ensemble_on_the_tape_says_the_same() -> None:
     assert abs(found.mean - _wang(3000).sum()) < 5 * found.standard_error
 
 
-# Experiment 16. Flash attention in bfloat16, after H. Qiu and Q. Yao, arXiv 2510.04212: where the largest probability is
+# Experiment 16. Flash attention in bfloat16 (H. Qiu and Q. Yao, arXiv 2510.04212): where the largest probability is
 # exactly 1 for several keys and the values share their sign, adding them carries into the next binade; what falls off
 # is one bit, always a tie, and the small rest of the row, of the same sign, puts each tie on the same side.
 PAIRS = 4096
