@@ -31,6 +31,7 @@ __all__ = [
     "check",
     "dot",
     "drift",
+    "every",
     "gamma",
     "higham_mary",
     "of",
@@ -48,7 +49,8 @@ class BoundBroken(ArithmeticError):
 
 
 class _Run(Protocol):
-    tape: Tape
+    @property
+    def tape(self) -> Tape: ...
 
     @property
     def records(self) -> Sequence[Any]: ...
@@ -111,6 +113,14 @@ class Bound:
         """Whether the roundings drift: estimates that grow like sqrt(n) do not hold then."""
         return abs(self.drift) > DRIFT
 
+    @property
+    def complaint(self) -> str:
+        """What to say of a broken bound."""
+        return (
+            f"{self.broken} elements lie beyond what is proven of {self.terms} terms added in {self.accumulator}, one "
+            f"by {self.used:.3g} times: this is a defect of floatemu, please report it"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the bound as a JSON object: largest values, shares and counts.
 
@@ -172,6 +182,29 @@ def of(run: _Run, node: Node | int, policy: Policy, step: int = 0) -> Bound:
         return _Measured(run, found, policy, step).bound()
 
 
+def every(run: _Run, policy: Policy, step: int = 0) -> tuple[Bound, ...]:
+    """Return the bounds of all sums and matrix products of an emulated replay, broken or not.
+
+    Parameters
+    ----------
+    run : Run
+    policy : Policy
+    step : int
+
+    Returns
+    -------
+    tuple of Bound
+
+    Examples
+    --------
+    >>> import analysis as an
+    >>> tape, policy = an.nets.mlp(batch=4), an.Policy.uniform("bf16")
+    >>> {bound.op for bound in every(an.replay(tape, policy), policy)} == {"matmul", "sum"}
+    True
+    """
+    return tuple(of(run, node, policy, step) for node in run.tape.nodes if node.op in OPS)
+
+
 def check(run: _Run, policy: Policy, step: int = 0) -> tuple[Bound, ...]:
     """Return the bounds of all sums and matrix products of an emulated replay; raise if one is broken.
 
@@ -197,15 +230,11 @@ def check(run: _Run, policy: Policy, step: int = 0) -> tuple[Bound, ...]:
     >>> max(bound.used for bound in check(an.replay(tape, policy), policy)) <= 1
     True
     """
-    bounds = tuple(of(run, node, policy, step) for node in run.tape.nodes if node.op in OPS)
-    for bound in bounds:
+    found = every(run, policy, step)
+    for bound in found:
         if bound.broken:
-            where = run.tape.nodes[bound.node].label
-            raise BoundBroken(
-                f"{where}: {bound.broken} elements lie beyond what is proven of {bound.terms} terms added in "
-                f"{bound.accumulator}, one by {bound.used:.3g} times: this is a defect of floatemu, please report it"
-            )
-    return bounds
+            raise BoundBroken(f"{run.tape.nodes[bound.node].label}: {bound.complaint}")
+    return found
 
 
 class _Measured:

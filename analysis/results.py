@@ -14,6 +14,8 @@ from floatemu.errors import UnsupportedError
 
 from . import nets
 from .attribution import Attribution, attribute
+from .bounds import Bound
+from .bounds import every as every_bound
 from .comparison import (
     NodeReport,
     TargetReport,
@@ -39,6 +41,7 @@ from .verdict import verdict
 __all__ = ["Analysis", "analyze", "run_trace"]
 
 Progress = Callable[[int, int, str], None]
+DEFECTS_LIMIT = 200_000
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,11 @@ class Analysis:
         """Events of the emulated run, in the order of the nodes."""
         emulated = self.runs["emulated"]
         return tuple(sorted([*emulated.events, *flip_events(emulated, self.runs["exact"])], key=lambda e: e.node))
+
+    @cached_property
+    def bounds(self) -> tuple[Bound, ...]:
+        """Proven and estimated bounds of every sum and matrix product, next to their measured errors."""
+        return every_bound(self.runs["emulated"], self.policy)
 
     def target(self, name: str) -> TargetReport:
         """Return how much of a target survives.
@@ -234,12 +242,20 @@ class Analysis:
                 "verdict": self.verdict(),
                 "diagnosis": [cause.to_json() for cause in self.diagnose()],
                 "events": [event.to_json() for event in self.events],
+                "defects": self._defects(),
                 "nodes": [to_json(node) for node in self.nodes],
                 "manifest": manifest(self),
             }
         )
         assert isinstance(found, dict)
         return found
+
+    def _defects(self) -> list[dict[str, Any]]:
+        # what no data can excuse; looked for where that costs little beside the replays
+        if sum(output.size for node in self.tape.nodes for output in node.outputs) > DEFECTS_LIMIT:
+            return []
+        broken = [bound for bound in self.bounds if bound.broken]
+        return [{"kind": "bound_broken", "text": bound.complaint, **bound.to_json()} for bound in broken]
 
     def to_dataframe(self) -> Any:
         """Return the nodes as a pandas DataFrame, one row each, the run's manifest in its ``attrs``.

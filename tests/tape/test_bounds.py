@@ -274,3 +274,16 @@ def test_a_bound_as_json() -> None:
     assert found["op"] == "matmul"
     assert 0 < found["measured"] <= found["hard"]
     assert (found["broken"], found["void"], found["biased"], found["drift"]) == (0, 0, False, 0.0)
+
+
+def test_an_analysis_holds_its_bounds_and_reports_a_broken_one_as_a_defect() -> None:
+    found = an.analyze(NETS["mlp"](), "bf16", "float64")
+    assert found.to_json()["defects"] == []
+    assert {bound.op for bound in found.bounds} == {"sum", "matmul"}
+    node = _node(found.runs["emulated"], "matmul")
+    values = list(found.runs["emulated"].values)
+    values[node.id] = (values[node.id][0] + 1.0,)
+    wrong = replace(found, runs={**found.runs, "emulated": replace(found.runs["emulated"], values=tuple(values))})
+    (defect,) = wrong.to_json()["defects"]
+    assert (defect["kind"], defect["node"]) == ("bound_broken", node.id)
+    assert "a defect of floatemu" in defect["text"]
