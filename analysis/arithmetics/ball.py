@@ -133,7 +133,7 @@ class Ball:
         maybe_exact = np.flatnonzero((tail == 0) & (radius == 0))
         # float() is off by less than an ulp of the tail; what it flushes is below the least number of binary64
         radius = np.nextafter(radius + np.abs(tail) * 2.0**-51 + 2.0**-1074, _INF)
-        for i in maybe_exact:
+        for i in maybe_exact.tolist():
             if rest[i].is_zero():
                 radius[i] = 0.0
         if not all(map(flint.arb.is_finite, flat)) or not np.isfinite(head).all():
