@@ -241,7 +241,7 @@ class _Emulation:
             return self._keep(result, None, health)
         numerics = self.policy.numerics(node, 0)
         inputs, casts = self._operands(node, numerics)
-        arithmetic: Emulated = numerics.arithmetic
+        arithmetic: Emulated = numerics.arithmetic([self._backward(ref) for ref in node.inputs])
         raw = self.tape.data[node.id] if node.leaf else _forward(spec, arithmetic, node, inputs, self.tape)
         if raw.dtype.kind != "f":
             return self._keep(raw, None, health)
@@ -270,15 +270,18 @@ class _Emulation:
         inputs, casts = [], []
         for position, ref in enumerate(node.inputs):
             x = self.values[ref.node]
-            owner = self.owners[self.tape.nodes[ref.node].outputs[ref.output].storage]
             stream = self.policy.stream(node, 8 + position, self.step)
-            rounder = numerics.operand_rounder(owner.direction == "backward", self.policy.seed, stream)
+            rounder = numerics.operand_rounder(self._backward(ref), self.policy.seed, stream)
             if rounder is not None and x.dtype.kind == "f":
                 after, flags = rounder.with_flags(x)
                 casts.append((position, rounder.fmt, x, after, flags))
                 x = after
             inputs.append(x)
         return inputs, casts
+
+    def _backward(self, ref: Value) -> bool:
+        """Whether a value was made in the backward pass, whatever views lie between."""
+        return self.owners[self.tape.nodes[ref.node].outputs[ref.output].storage].direction == "backward"
 
     def _round(self, node: Node, spec: OpSpec, numerics: Numerics, raw: Array) -> tuple[Record, Array]:
         rounder = numerics.rounder(self.policy.seed, self.policy.stream(node, 0, self.step))

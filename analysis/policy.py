@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import product
 
 import floatemu as fe
 from floatemu.errors import UnsupportedError
@@ -19,7 +21,6 @@ __all__ = ["NAMED", "Numerics", "Policy", "Rule"]
 NAMED = ("torch_amp", "fp8_recipe")
 _ACCEPTED = f"accepted: {', '.join(NAMED)}, mixed:FORMAT, FORMAT, FORMAT/SatFinite, FORMAT/ROUNDING"
 _LARGEST, _LEAST_EXPONENT = Fraction(sys.float_info.max), -1074  # of binary64
-_SAFE_SUM_BITS = 25  # binary64 sums and products of two p-bit numbers round again safely while 2p + 2 <= 53
 
 
 def _format(given: fe.Format | str | None) -> fe.Format | None:
@@ -45,13 +46,16 @@ class Numerics:
     accumulate : Format or str, optional
         Format of products and partial sums in sums and matrix products; None rounds the result alone.
     order : str
-        Order of such sums; "sequential" (by index).
+        Order of such sums: "sequential" (by index), "pairwise", "blocked(32)" ...; see :class:`floatemu.Order`.
     result : Format or str, optional
         Format of the output; None keeps binary64.
     projection : Projection
         Rounding and saturation of operands and result; partial sums are rounded to nearest, ties to even.
-    unit : None
-        Place for a matrix unit.
+    unit : MatrixUnit, optional
+        Makes the matrix products: operands are rounded to its input formats (``gradients`` may name another format
+        that the same instruction takes), what it gives is rounded to ``result``.
+    promote_every : int, optional
+        With a unit: elements along K between two additions to a binary32 total; see :func:`floatemu.matrix.gemm`.
     stream : int
         Added to the streams of stochastic rounding.
     gradients : Format or str, optional
@@ -60,8 +64,8 @@ class Numerics:
     Raises
     ------
     UnsupportedError
-        If the order is another, a unit is given, a format reaches beyond binary64, or the accumulator has more
-        than 25 bits of precision (its sums would be rounded twice).
+        If there is no such order, the unit is none for floating-point formats without block scales, or does not take
+        the operands' formats, or a format reaches beyond binary64.
 
     Examples
     --------
@@ -74,11 +78,16 @@ class Numerics:
     order: str = "sequential"
     result: fe.Format | str | None = None
     projection: fe.Projection = field(default_factory=fe.Projection)
-    unit: None = None
+    unit: fe.matrix.MatrixUnit | None = None
     stream: int = 0
     gradients: fe.Format | str | None = None
+    promote_every: int | None = None
 
     def __post_init__(self) -> None:
+        if self.unit is not None:
+            self._check_unit(self.unit)
+            if self.operands is None:
+                object.__setattr__(self, "operands", self.unit.a)
         if self.gradients is None:
             object.__setattr__(self, "gradients", self.operands)
         for name in ("operands", "gradients", "accumulate", "result"):
@@ -86,16 +95,45 @@ class Numerics:
             if chosen is not None:
                 _check_range(chosen)
             object.__setattr__(self, name, chosen)
-        if self.order != "sequential":
-            raise UnsupportedError(f"order={self.order!r}: sums run in index order; accepted: 'sequential'")
+        fe.Order.parse(self.order)
+        if self.promote_every is not None and self.unit is None:
+            raise UnsupportedError("promote_every is a matter of a matrix unit; give unit= too")
         if self.unit is not None:
-            raise UnsupportedError(f"unit={self.unit!r}: matrix units are not available in replays; leave it None")
-        fmt = _format(self.accumulate)
-        if fmt is not None and fmt.p > _SAFE_SUM_BITS:
-            raise UnsupportedError(
-                f"accumulate={fmt.name!r} has p = {fmt.p} bits; partial sums are formed in binary64 and rounded "
-                f"again, which is exact up to p = {_SAFE_SUM_BITS}; use accumulate=None for binary64 sums"
-            )
+            for pair in product((_format(self.operands), _format(self.gradients)), repeat=2):
+                self.unit_for(*pair)
+
+    @staticmethod
+    def _check_unit(unit: object) -> None:
+        if not isinstance(unit, fe.matrix.MatrixUnit):
+            raise UnsupportedError(f"unit is {unit!r}; give a MatrixUnit, for instance from fe.matrix.find(...)")
+        if not isinstance(unit.a, fe.Format) or unit.scale is not None:
+            raise UnsupportedError(f"{unit.name} takes integers or block scales; replays have neither")
+
+    def unit_for(self, left: fe.Format | None, right: fe.Format | None) -> fe.matrix.MatrixUnit | None:
+        """Return the row of the unit's instruction that takes operands of these formats; None without a unit.
+
+        Parameters
+        ----------
+        left, right : Format
+
+        Returns
+        -------
+        MatrixUnit or None
+
+        Raises
+        ------
+        UnsupportedError
+            If the instruction takes no such operands.
+        """
+        unit = self.unit
+        if unit is None or (unit.a, unit.b) == (left, right):
+            return unit
+        rows = fe.matrix.units(unit.architecture, (left, right), unit.output, unit.instruction, scale=None)
+        same = [row for row in rows if set(row.shapes) & set(unit.shapes)]
+        if not same:
+            names = " and ".join(fmt.name for fmt in (left, right) if fmt is not None)
+            raise UnsupportedError(f"{unit.name} is of an instruction that takes no operands in {names}")
+        return same[0]
 
     @property
     def format(self) -> fe.Format | None:
@@ -136,11 +174,22 @@ class Numerics:
         """Whether the result alone is rounded: operands as they are, sums in binary64."""
         return self.operands is None and self.gradients is None and self.accumulate is None
 
-    @property
-    def arithmetic(self) -> Emulated:
-        """Arithmetic that computes the unrounded result."""
-        fmt = _format(self.accumulate)
-        return Emulated(None if fmt is None else Rounder(fmt, fe.Projection()))
+    def arithmetic(self, gradients: Sequence[bool]) -> Emulated:
+        """Return what computes the unrounded result.
+
+        Parameters
+        ----------
+        gradients : sequence of bool
+            Of each operand, whether it was made in the backward pass.
+
+        Returns
+        -------
+        Emulated
+        """
+        unit = self.unit
+        if unit is not None and len(gradients) == 2:
+            unit = self.unit_for(*(_format(self.gradients if made else self.operands) for made in gradients))
+        return Emulated(_format(self.accumulate), self.order, unit, self.promote_every)
 
 
 @dataclass(frozen=True)

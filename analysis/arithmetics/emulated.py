@@ -68,39 +68,49 @@ class Emulated(Float64):
 
     Parameters
     ----------
-    accumulate : Rounder, optional
-        Applied to every product and every partial sum of sums and matrix products, in index order; None keeps
-        them in binary64, so that a result is rounded once.
+    accumulate : Format, optional
+        Every product and every partial sum of sums and matrix products is rounded to it, to nearest even; None
+        keeps them in binary64, so that a result is rounded once.
+    order : str
+        Order of such sums; see :class:`floatemu.Order`.
+    unit : MatrixUnit, optional
+        Makes the matrix products instead, of operands in its formats.
+    promote_every : int, optional
+        With a unit: see :func:`floatemu.matrix.gemm`.
 
     Examples
     --------
     >>> import numpy as np
-    >>> bf16 = Rounder(fe.get_format("bfloat16"), fe.Projection())
-    >>> Emulated(accumulate=bf16).sum(np.ones(1000), 0, False).item()  # stops where 1 is half an ulp
+    >>> Emulated(fe.get_format("bfloat16")).sum(np.ones(1000), 0, False).item()  # stops where 1 is half an ulp
     256.0
     """
 
     name = "emulated"
 
-    def __init__(self, accumulate: Rounder | None = None) -> None:
-        self._accumulate = accumulate
+    def __init__(
+        self,
+        accumulate: fe.Format | None = None,
+        order: str = "sequential",
+        unit: fe.matrix.MatrixUnit | None = None,
+        promote_every: int | None = None,
+    ) -> None:
+        self._accumulate, self._order, self._unit, self._every = accumulate, order, unit, promote_every
 
     def sum(self, x: Array, axis: int, keepdims: bool) -> Array:
         """Return the sum along an axis, each partial sum rounded."""
-        if self._accumulate is None:
+        fmt = self._accumulate
+        if fmt is None or x.shape[axis] == 0:
             return super().sum(x, axis, keepdims)
-        rows = np.moveaxis(x, axis, 0)
-        total = np.zeros(rows.shape[1:])
-        for row in rows:
-            total = self._accumulate(total + row)
-        return np.expand_dims(total, axis) if keepdims else total
+        nan = None if fmt.has_nan else "max"  # as in a rounder: a NaN must not stop a replay
+        total = fe.sum(x, fmt, axis=axis, keepdims=keepdims, order=self._order, nan=nan, dtype=np.float64)
+        return np.asarray(total)
 
     def matmul(self, x: Array, y: Array) -> Array:
-        """Return x @ y, each product and each partial sum rounded."""
-        if self._accumulate is None:
+        """Return x @ y, each product and each partial sum rounded, or as the matrix unit makes it."""
+        if self._unit is not None:
+            return np.asarray(fe.matrix.gemm(self._unit, x, y, promote_every=self._every), np.float64)
+        fmt = self._accumulate
+        if fmt is None or x.shape[-1] == 0:
             return super().matmul(x, y)
-        batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-        total = np.zeros((*batch, x.shape[-2], y.shape[-1]))
-        for k in range(x.shape[-1]):
-            total = self._accumulate(total + self._accumulate(x[..., :, k, None] * y[..., None, k, :]))
-        return total
+        nan = None if fmt.has_nan else "max"
+        return np.asarray(fe.matmul(x, y, fmt, order=self._order, nan=nan, dtype=np.float64))

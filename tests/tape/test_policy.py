@@ -173,10 +173,16 @@ def test_formats_beyond_binary64_are_refused_where_the_policy_is_made(name: str)
 
 
 def test_numerics_refuse_what_replays_cannot_do() -> None:
-    with pytest.raises(UnsupportedError, match="order='pairwise'"):
-        an.Numerics(order="pairwise")
-    with pytest.raises(UnsupportedError, match="p = 53 bits"):
-        an.Numerics(accumulate="binary64")
+    with pytest.raises(UnsupportedError, match="order='random'"):
+        an.Numerics(order="random")
+    with pytest.raises(UnsupportedError, match="give a MatrixUnit"):
+        an.Numerics(unit="H100")  # type: ignore[arg-type]
+    with pytest.raises(UnsupportedError, match="integers or block scales"):
+        an.Numerics(unit=fe.matrix.find("A100", "int8", "int32"))
+    with pytest.raises(UnsupportedError, match="takes no operands in"):
+        an.Numerics(unit=fe.matrix.find("H100", "fp16", "fp32", "wgmma"), gradients="e5m2")
+    with pytest.raises(UnsupportedError, match="give unit= too"):
+        an.Numerics(promote_every=128)
     with pytest.raises(fe.FormatError, match="no format is named"):
         an.Numerics(result="nothing")
 
@@ -186,3 +192,55 @@ def test_integers_and_labels_are_never_rounded() -> None:
     run = an.replay(tape, an.Policy.uniform("e2m1fn"))
     assert np.array_equal(run.value(1), tape.data[1])
     assert run.records[1] is None
+
+
+def test_sums_run_in_the_named_order() -> None:
+    tape = an.nets.mlp((64, 9, 10), "tanh", batch=5)
+    numerics = an.Numerics(accumulate="binary16", order="blocked(8)", result="binary16")
+    policy = an.Policy("blocked", (an.Rule(numerics, op="sum|matmul"), an.Rule(an.Numerics())))
+    run = an.replay(tape, policy)
+    for node in tape.nodes:
+        if node.op in ("sum", "matmul"):
+            operands = [run.value(ref) for ref in node.inputs]
+            if node.op == "sum":
+                axes = {name: node.attributes[name] for name in ("axis", "keepdims")}
+                expected = fe.sum(operands[0], "binary16", order="blocked(8)", **axes)
+            else:
+                expected = fe.matmul(*operands, "binary16", order="blocked(8)")
+            assert np.array_equal(run.value(node.id), expected)
+
+
+def test_accumulators_wider_than_binary32() -> None:
+    """Partial sums of 30 bits: binary64 could not hold a product of such operands and round it again."""
+    wide = fe.Format(name="wide", k=40, p=30)
+    tape = an.nets.mlp((64, 6, 10), "tanh", batch=3)
+    policy = an.Policy(
+        "wide", (an.Rule(an.Numerics(accumulate=wide, result=wide), op="matmul"), an.Rule(an.Numerics()))
+    )
+    run = an.replay(tape, policy)
+    node = next(node for node in tape.nodes if node.op == "matmul")
+    expected = fe.matmul(*(run.value(ref) for ref in node.inputs), wide)
+    assert np.array_equal(run.value(node.id), expected)
+
+
+def test_matrix_products_on_a_device() -> None:
+    """E4M3 forward, E5M2 gradients, on Hopper's wgmma with promotion: each product equals that of the unit's row."""
+    unit = fe.matrix.find("H100", "e4m3fn", "fp32", "wgmma")
+    tape = an.nets.mlp((64, 40, 10), "tanh", batch=40)
+    on_device = an.Numerics(unit=unit, gradients="e5m2", result="bfloat16", promote_every=32)
+    run = an.replay(tape, an.Policy("h100", (an.Rule(on_device, op="matmul"), an.Rule(an.Numerics(result="bfloat16")))))
+    rows = set()
+    for node in tape.nodes:
+        if node.op != "matmul":
+            continue
+        formats = ["e5m2" if tape.nodes[ref.node].direction == "backward" else "e4m3fn" for ref in node.inputs]
+        for index, ref in enumerate(node.inputs):  # a transposed forward value is a view made in the backward pass
+            if tape.nodes[ref.node].op == "transpose":
+                source = tape.nodes[ref.node].inputs[0].node
+                formats[index] = "e5m2" if tape.nodes[source].direction == "backward" else "e4m3fn"
+        row = fe.matrix.find("H100", tuple(formats), "fp32", "wgmma")
+        operands = [fe.round(run.value(ref), fmt) for ref, fmt in zip(node.inputs, formats)]
+        expected = fe.round(fe.matrix.gemm(row, *operands, promote_every=32), "bfloat16")
+        assert np.array_equal(run.value(node.id), expected)
+        rows.add(row.name)
+    assert len(rows) == 3  # forward, weight gradients, input gradients
