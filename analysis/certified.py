@@ -128,7 +128,8 @@ def certify(tape: Tape, bits: int = START, cap: int = CAP) -> tuple[Run, Certifi
 
 def _pass(tape: Tape, bits: int) -> tuple[Run, Certificate]:
     ball, plain = Ball(bits), Float64()
-    own: list[Array] = []
+    last_use = {ref.node: node.id for node in tape.nodes for ref in node.inputs}
+    own: dict[int, Array] = {}
     values: list[Array] = []
     tails: list[Array | None] = []
     radii: list[Array | None] = []
@@ -141,7 +142,10 @@ def _pass(tape: Tape, bits: int) -> tuple[Run, Certificate]:
         else:
             ball.undecided = None
             result = np.asarray(spec.forward(ball, [own[i] for i in sources], node.attributes))
-        own.append(result)
+        own[node.id] = result
+        for i in {*sources, node.id}:  # balls take a hundred bytes each, what is kept of them 24
+            if last_use.get(i, i) <= node.id:
+                del own[i]
         rests = frozenset[int]().union(*(open_before[i] for i in sources))
         if spec.kind is Kind.BRANCH and ball.undecided is not None:
             undecided[node.id] = int(np.count_nonzero(ball.undecided))
@@ -154,7 +158,9 @@ def _pass(tape: Tape, bits: int) -> tuple[Run, Certificate]:
                 np.asarray(spec.forward(plain, [_either(x[i], values[i]) for i in sources], node.attributes))
                 for x in (values, tails, radii)
             )
-            head, radius = head + 0.0, np.abs(known)  # zero has no sign
+            if np.signbit(known).any() or np.signbit(head).any():  # negated: zero has no sign, nor has a radius
+                head, known = head + 0.0, np.abs(known)
+            radius = known
         else:
             head, tail, radius = ball.enclose(result)
         values.append(head)

@@ -32,7 +32,7 @@ STABLE = 2.0**-64
 MAX_PRODUCTS = 3 * 10**8
 MAX_NUMBERS = 5 * 10**6
 MAX_BALL_PRODUCTS = 10**10
-MAX_BALL_NUMBERS = 10**7
+MAX_BALL_NUMBERS = 3 * 10**7
 SHADOW = 1e-3
 PROBE_LIMIT = 2.0**-6
 _PROBE = fe.Format(name="40 bits in binary64's range", k=51, p=40, high_nans=2**39 - 1)
@@ -54,7 +54,9 @@ class Reference:
     certificate : Certificate or None
         What is proven of a "ball" reference.
     note : str
-        Why "auto" chose as it did; empty where the kind was asked for.
+        Why "auto" left binary64; empty otherwise.
+    estimate : float or None
+        What "auto" estimated binary64's relative error to be, at the worst target.
 
     Examples
     --------
@@ -69,6 +71,7 @@ class Reference:
     checked: bool
     certificate: Certificate | None = None
     note: str = ""
+    estimate: float | None = None
 
     def radius(self, what: Value | int | str) -> Array | None:
         """Return proven bounds of |exact value - reference| for a target name, node id or :class:`Value`.
@@ -108,6 +111,7 @@ class Reference:
             "stable_under_doubling": self.checked,
             "statement": self.statement(),
             "note": self.note,
+            "estimated_error_of_float64": self.estimate,
         }
         if self.certificate is not None:
             targets = {name: ref.node for name, ref in self.run.tape.targets.items()}
@@ -140,7 +144,9 @@ class Reference:
         """
         if self.certificate is not None:
             return self.certificate.statement(None if target is None else self.run.tape.target(target).id)
-        return "stable under doubling of the precision" if self.checked else "unchecked"
+        if self.checked:
+            return "stable under doubling of the precision"
+        return "unchecked" if self.estimate is None else f"unchecked, but estimated to be off by {self.estimate:.1g}"
 
     def remarks(self, target: str) -> list[str]:
         """Return what a verdict on a target must add about the reference.
@@ -298,8 +304,9 @@ def _auto(tape: Tape, unit: float) -> Reference:
     errors = shadow_error(tape, base)
     worst = max(errors, key=lambda name: errors[name], default=None)
     limit = SHADOW * unit
+    estimate = None if worst is None else errors[worst]
     if worst is None or errors[worst] <= limit:
-        return Reference(base, "float64", 53, False)
+        return Reference(base, "float64", 53, False, estimate=estimate)
     amount = f"{errors[worst]:.2g}" if np.isfinite(errors[worst]) else "beyond any estimate"
     weak = f"binary64 is too weak a reference for {worst} (error {amount}, {limit:.2g} allowed)"
     refusals = []
@@ -309,8 +316,10 @@ def _auto(tape: Tape, unit: float) -> Reference:
         except UnsupportedError as error:
             refusals.append(str(error))
         else:
-            return replace(chosen, note=f"{weak}: {used} of {chosen.bits} bits took its place")
-    return Reference(base, "float64", 53, False, note=f"{weak}, and no better one is in reach: {'; '.join(refusals)}")
+            note = f"{weak}: {used} of {chosen.bits} bits took its place"
+            return replace(chosen, note=note, estimate=estimate)
+    note = f"{weak}, and no better one is in reach: {'; '.join(refusals)}"
+    return Reference(base, "float64", 53, False, note=note, estimate=estimate)
 
 
 def _check_cost(tape: Tape, what: str, most_products: int, most_numbers: int) -> None:
@@ -321,7 +330,7 @@ def _check_cost(tape: Tape, what: str, most_products: int, most_numbers: int) ->
         )
     if (numbers := sum(output.size for node in tape.nodes for output in node.outputs)) > most_numbers:
         raise UnsupportedError(
-            f"{tape.name}: {what} would hold {numbers:.2g} numbers, some 250 bytes each; the limit is "
+            f"{tape.name}: {what} would hold {numbers:.2g} numbers; the limit, for time and memory, is "
             f"{most_numbers:.2g}; use reference='float64' or a smaller net or batch"
         )
 

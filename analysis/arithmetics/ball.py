@@ -45,8 +45,8 @@ class Ball:
     ----------
     bits : int
     undecided : ndarray of bool or None
-        Where the latest decision (``positive``, ``greater``, ``argmax``) could not be proven and the midpoint
-        decided; None if all of it was proven.
+        Where a decision (``positive``, ``greater``, ``argmax``) could not be proven and the midpoint decided, of all
+        decisions since this was last set to None; None if all were proven.
 
     Raises
     ------
@@ -328,13 +328,19 @@ class Ball:
         self, yes: npt.NDArray[np.bool_], no: npt.NDArray[np.bool_], middle: Callable[[int], bool]
     ) -> npt.NDArray[np.bool_]:
         doubt = ~(yes | no)
-        self.undecided = doubt if doubt.any() else None
+        self._note(doubt)
         for i in np.flatnonzero(doubt):
             yes.flat[i] = middle(int(i))
         return yes
 
+    def _note(self, doubt: npt.NDArray[np.bool_]) -> None:
+        if doubt.any():
+            self.undecided = doubt if self.undecided is None else self.undecided | doubt
+
     def positive(self, x: Array) -> npt.NDArray[np.bool_]:
-        """Return where x > 0 or x is NaN; fills :attr:`undecided`."""
+        """Return where x > 0 or x is NaN; adds to :attr:`undecided`."""
+        if x.dtype != object:
+            return np.asarray(x > 0, dtype=np.bool_)
         flat, zero = x.ravel().tolist(), self.zero
         nan = [a.is_nan() for a in flat]
         yes = np.array([a > zero for a in flat], dtype=np.bool_) | np.array(nan, dtype=np.bool_)
@@ -343,20 +349,24 @@ class Ball:
         return self._decide(yes.reshape(shape), no.reshape(shape), lambda i: bool(flat[i].mid() > zero))
 
     def greater(self, x: Array, y: Array) -> npt.NDArray[np.bool_]:
-        """Return where x > y; fills :attr:`undecided`."""
+        """Return where x > y; adds to :attr:`undecided`."""
+        if x.dtype != object:
+            return np.asarray(x > y, dtype=np.bool_)
         left, right = x.ravel().tolist(), y.ravel().tolist()
         yes = np.array([a > b for a, b in zip(left, right)], dtype=np.bool_).reshape(x.shape)
         no = np.array([a <= b or a.is_nan() or b.is_nan() for a, b in zip(left, right)], dtype=np.bool_)
         return self._decide(yes, no.reshape(x.shape), lambda i: bool(left[i].mid() > right[i].mid()))
 
     def argmax(self, x: Array, axis: int) -> npt.NDArray[np.int64]:
-        """Return the index of the first largest element along an axis, a NaN counting as largest; fills undecided."""
+        """Return the index of the first largest element along an axis, a NaN counting as largest."""
+        if x.dtype != object:
+            return np.asarray(np.argmax(x, axis=axis), dtype=np.int64)
         rows = np.moveaxis(x, axis, -1)
         out = np.empty(rows.shape[:-1], dtype=np.int64)
         doubt = np.zeros(out.shape, dtype=np.bool_)
         for index in np.ndindex(*out.shape):
             out[index], doubt[index] = _first_largest(rows[index].tolist())
-        self.undecided = doubt if doubt.any() else None
+        self._note(doubt)
         return out
 
 

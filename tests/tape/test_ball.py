@@ -155,32 +155,50 @@ def test_unknown_stays_unknown_but_proven_nan_is_proven() -> None:
     assert ball.undecided is not None
 
 
+def _doubts(ball: Ball) -> list[bool] | None:
+    doubts, ball.undecided = ball.undecided, None
+    return None if doubts is None else doubts.ravel().tolist()
+
+
 def test_decisions_are_proven_or_counted() -> None:
     ball = Ball()
     x = np.concatenate([ball.lift(np.array([1.0, 0.0, -1.0, np.nan, np.inf])), _around_zero(ball)])
     assert ball.positive(x)[:5].tolist() == [True, False, False, True, True]
-    assert ball.undecided is not None
-    assert ball.undecided.tolist() == [False] * 5 + [True]
+    assert _doubts(ball) == [False] * 5 + [True]
     ones = ball.lift(np.ones(6))
     assert ball.greater(x, ones)[:5].tolist() == [False, False, False, False, True]
-    assert ball.undecided is None
+    assert _doubts(ball) is None
     tie = ball.add(np.concatenate([_around_zero(ball)] * 2), ball.lift(np.array([1.0, 1.0])))
     ball.greater(tie, ball.lift(np.ones(2)))
-    assert ball.undecided is not None
-    assert ball.undecided.all()
+    assert _doubts(ball) == [True, True]
+
+
+def test_doubts_add_up_until_they_are_taken_back() -> None:
+    # an operation may ask twice, x > y and y > x: the second answer does not undo the doubt about the first
+    ball = Ball()
+    x = np.concatenate([_around_zero(ball), ball.lift(np.array([1.0, 2.0]))])
+    ball.positive(x)
+    ball.greater(x, ball.lift(np.array([5.0, 0.0, 0.0])))
+    assert _doubts(ball) == [True, False, False]
+
+
+def test_decisions_on_integers_are_plain() -> None:
+    ball, x = Ball(), np.array([[1, 5, 2], [-3, -3, -4]])
+    assert ball.positive(x).tolist() == (x > 0).tolist()
+    assert ball.greater(x, x[::-1]).tolist() == (x > x[::-1]).tolist()
+    assert ball.argmax(x, 1).tolist() == [1, 0]
 
 
 def test_the_largest_is_the_first_and_ties_of_inexact_numbers_are_open() -> None:
     ball = Ball()
     rows = ball.lift(np.array([[1.0, 3.0, 3.0], [5.0, 5.0, 5.0], [-np.inf, -np.inf, 0.0], [1.0, np.nan, 9.0]]))
     assert ball.argmax(rows, 1).tolist() == [1, 0, 2, 1]
-    assert ball.undecided is None
+    assert _doubts(ball) is None
     e = ball.exp(rows[:2])
     assert ball.argmax(e, 1).tolist() == [1, 0]
-    assert ball.undecided is not None
-    assert ball.undecided.tolist() == [True, True]
+    assert _doubts(ball) == [True, True]
     assert ball.argmax(e[:, :2], 1).tolist() == [1, 0]
-    assert ball.undecided.tolist() == [False, True]
+    assert _doubts(ball) == [False, True]
     assert ball.argmax(e.T, 0).tolist() == [1, 0]
 
 
@@ -222,6 +240,10 @@ def _selections() -> Tape:
     builder.target("largest", maximum(x.exp(), y.exp()))
     builder.target("smallest", minimum(builder.apply("sin", x), y.tanh()))
     builder.target("picked", builder.apply("select", builder.apply("greater", x, y), x, y))
+    if "compare" in TABLE:
+        relations = [builder.apply("compare", x, y, relation=word) for word in ("lt", "le", "eq", "ne", "ge")]
+        either = builder.apply("both", relations[1], builder.apply("not", relations[3]), relation="or")
+        builder.target("any", builder.apply("any", either, axis=0, keepdims=False))
     return builder.build()
 
 
