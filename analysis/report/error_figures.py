@@ -185,7 +185,7 @@ def _panel(
                     "x": [mark[0] for mark in marks],
                     "y": [mark[1] for mark in marks],
                     "customdata": [mark[2] for mark in marks],
-                    "marker": {"symbol": symbol, "size": 9 if symbol == "x" else 4, "color": colour},
+                    "marker": {"symbol": symbol, "size": 9 if symbol == "x" else 5, "color": colour},
                     "hovertext": [mark[3] for mark in marks],
                     "hovertemplate": f"%{{text}}<br>{what}: %{{hovertext}}<extra></extra>",
                     **shared,

@@ -145,7 +145,8 @@ def _allowed(*scripts: str) -> str:
     """What a browser may do with the page: nothing but run these very scripts, whatever a name smuggles in."""
     digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") for script in scripts)
     sources = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; img-src data: blob:"
+    rest = "style-src 'unsafe-inline'; img-src data: blob:; form-action 'none'; base-uri 'none'"
+    return f"default-src 'none'; script-src {sources}; {rest}"
 
 
 def _overview(contents: Sequence[Content]) -> str:

@@ -31,7 +31,9 @@
     for (const key of axes(layout)) {
       layout[key] = { gridcolor: colour("--grid"), linecolor: colour("--line"), ...layout[key] };
     }
-    const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+    // Plotly would offer to upload the figure to its makers; a report leaves the reader's machine by nobody's hand.
+    const options = { responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
+      modeBarButtonsToRemove: ["select2d", "lasso2d"] };
     drawn.add(element);
     return Plotly.react(element, figure.data.map(named), layout, options);
   }
