@@ -78,8 +78,9 @@ class Bound:
         Proven bound of it, the rounding of the result included. Infinite where it is void: beyond the range.
     estimates : mapping of str to float
         Factors of the magnitude, for the partial sums alone.
-    drift : float
-        Of the partial sums' roundings; see :func:`drift`. 0 if they are binary64's.
+    drift, result_drift : float
+        Of the roundings of products' partial sums, and of the results; see :func:`drift`. 0 where nothing is rounded
+        but by binary64.
     """
 
     node: int
@@ -91,6 +92,7 @@ class Bound:
     hard: Array
     estimates: Mapping[str, float]
     drift: float
+    result_drift: float
 
     @property
     def broken(self) -> int:
@@ -110,8 +112,8 @@ class Bound:
 
     @property
     def biased(self) -> bool:
-        """Whether the roundings drift: estimates that grow like sqrt(n) do not hold then."""
-        return abs(self.drift) > DRIFT
+        """Whether roundings drift: estimates that grow like sqrt(n), and sums of these results, do not hold then."""
+        return max(abs(self.drift), abs(self.result_drift)) > DRIFT
 
     @property
     def complaint(self) -> str:
@@ -140,6 +142,7 @@ class Bound:
             "broken": self.broken,
             "estimates": dict(self.estimates),
             "drift": self.drift,
+            "result_drift": self.result_drift,
             "biased": self.biased,
         }
 
@@ -274,7 +277,8 @@ class _Measured:
         magnitude = self._shaped(self._product(Float64(), np.abs))
         measured = np.abs((self.value - head) - tail)
         partial = self._partial_sums(magnitude)
-        drifted, void = self._again()
+        drifted, total, void = self._again()
+        result_drift = drift(self.value - total, self.value) if self.numerics.format is not None else 0.0
         hard = partial + self._result(np.abs(head) + partial)
         # binary64 rounds in this very formula, in the magnitudes most of all
         hard = hard * (1 + (self.terms + 16) * 2.0**-52)
@@ -290,8 +294,18 @@ class _Measured:
             low = 2.0 ** -fe.get_format(self.numerics.operands).p
             estimates["block_fma"] = block_fma(self.terms, low, u)
         hard, measured = np.where(void, np.inf, hard), np.where(void, 0.0, measured)
-        name = self.fmt.name
-        return Bound(self.node.id, self.node.op, self.terms, name, magnitude, measured, hard, estimates, drifted)
+        return Bound(
+            self.node.id,
+            self.node.op,
+            self.terms,
+            self.fmt.name,
+            magnitude,
+            measured,
+            hard,
+            estimates,
+            drifted,
+            result_drift,
+        )
 
     def _partial_sums(self, magnitude: Array) -> Array:
         # to nearest: so does Emulated add, whatever the projection of the result
@@ -305,7 +319,8 @@ class _Measured:
             bound = recursive_sum(roundings, u, magnitude, tiny=tiny)
         else:
             bound = dot(self.terms, u, magnitude, lost_product=lost / 2, tiny=tiny)
-        return bound
+        # operands of more bits than half of binary64's are rounded to binary64 first, twice for each term
+        return bound if self.rounder is None else bound + 2 * self.terms * 2.0**-53 * magnitude
 
     def _result(self, reach: Array) -> Array:
         fmt = self.numerics.format
@@ -316,13 +331,13 @@ class _Measured:
         halved = nearest and fmt.zero  # without a zero, all below the least value becomes that
         return np.asarray(np.maximum((u if nearest else 2 * u) * reach, quantum / 2 if halved else quantum))
 
-    def _again(self) -> tuple[float, Array]:
-        """The drift of the partial sums, and where one went beyond the largest value: nothing is proven there."""
+    def _again(self) -> tuple[float, Array, Array]:
+        """Drift and end of the partial sums, and where one went beyond the largest value: nothing is proven there."""
         over: Array = np.zeros(self.value.shape, dtype=bool)
         if self.rounder is None:
-            return 0.0, over
+            return 0.0, self._shaped(self._product(Float64(), lambda x: x)), over
         first, second, limit = 0.0, 0.0, float(self.fmt.max)
-        total = np.zeros(())
+        total: Array = np.zeros(())
         for k in range(self.terms):
             if self.right is None:
                 term = self.left[..., k]
@@ -335,7 +350,8 @@ class _Measured:
             total = self.rounder(unrounded)
             sums = moments(total - unrounded, total)
             first, second = first + sums[0], second + sums[1]
-        return (first / math.sqrt(second) if second else 0.0), over
+        total = self._shaped(np.broadcast_to(total, self.value.shape) if not self.terms else total)
+        return (first / math.sqrt(second) if second else 0.0), total, over
 
 
 def _owner(tape: Tape, node: int) -> Node:
