@@ -8,7 +8,7 @@ import pytest
 import floatemu as fe
 from floatemu.matrix import UNITS, mma
 from floatemu.matrix import generator as g
-from floatemu.matrix.conformance import Conformance, Outcome, check_vectors, compared, judged, subject
+from floatemu.matrix.conformance import Conformance, Outcome, check_vectors, compared, dots, judged, subject
 from floatemu.matrix.readings import readings
 from floatemu.matrix.unit import Integer
 from floatemu.matrix.vectors import VectorSet
@@ -29,6 +29,16 @@ def answers(unit, a, b, c):
 
 def changed(unit, **parameters):
     return replace(unit, step=replace(unit.step, **parameters))
+
+
+@pytest.mark.parametrize("n", [0, 1, 31, 32, 33, 100])
+@pytest.mark.parametrize("unit", [HOPPER, NARROW, fe.matrix.find("H100", "int8", "int32", "mma")], ids=str)
+def test_vectors_taken_together_are_each_its_own(unit, n):
+    a, b, c = drawn(unit, "raw", max(n, 1), 24)
+    a, b, c = a[:n], b[:n], c[:n]
+    got, want = dots(unit, a, b, c), answers(unit, a, b, c)
+    assert got.dtype == want.dtype
+    assert np.array_equal(got, want)
 
 
 def test_equal_results_pass():
