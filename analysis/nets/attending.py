@@ -9,8 +9,9 @@ import numpy as np
 from floatemu.errors import UnsupportedError
 
 from ..arithmetics import elementary
+from ..nets.checks import check_count, check_flag, check_number, check_seed
 from ..nets.layers import linear
-from ..nets.leaves import Leaves, check_count, check_number, check_seed, synthetic
+from ..nets.leaves import Leaves, synthetic
 from ..nets.program import Outcome, record
 from ..ops import Var, softmax, squared_error
 from ..optimisers import Optimiser
@@ -274,7 +275,8 @@ def attention(
     check_count(length=length, batch=batch)
     check_heads(width, heads)
     check_mask(mask_value, length, padding)
-    check_number(0.0, math.inf, scale=scale)
+    check_number(0.0, 1e38, scale=scale)
+    check_flag(causal=causal)
     shape = (batch, length, width)
 
     def program(leaves: Leaves) -> Outcome:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from floatemu.errors import UnsupportedError
 
 from ..ops import Builder
@@ -32,7 +34,7 @@ def chain(start: float, multiplier: float, steps: int) -> Tape:
     Raises
     ------
     UnsupportedError
-        If ``steps`` is out of range.
+        If ``steps`` is out of range, or another argument is no number.
 
     Examples
     --------
@@ -42,6 +44,9 @@ def chain(start: float, multiplier: float, steps: int) -> Tape:
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= MAX_STEPS:
         raise UnsupportedError(f"steps={steps!r}: a chain has 1..{MAX_STEPS} steps")
+    for name, value in (("start", start), ("multiplier", multiplier)):
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.floating, np.integer)):
+            raise UnsupportedError(f"{name}={value!r}; accepted: a number")
     builder = Builder("chain", site="nets.chain")
     builder.direction = "backward"
     with builder.at("cast", step=0):

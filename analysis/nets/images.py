@@ -8,8 +8,9 @@ from typing import Any
 
 from floatemu.errors import UnsupportedError
 
+from ..nets.checks import check_choice, check_count, check_number, check_seed, widths
 from ..nets.layers import linear, normalised
-from ..nets.leaves import Leaves, bound, check_choice, check_count, check_number, check_seed
+from ..nets.leaves import Leaves, bound
 from ..nets.perceptrons import choose_rows
 from ..nets.program import Outcome, record
 from ..ops import ACTIVATIONS, average_pool, conv2d, cross_entropy, max_pool
@@ -91,21 +92,18 @@ def cnn(
     check_choice(tuple(POOLS), pool=pool)
     check_choice((None, "batch"), norm=norm)
     check_number(0.0, 1.0, eps=eps)
-    widths = tuple(channels)
-    if not widths:
-        raise UnsupportedError("channels=(): a convolutional net has at least one block")
-    for width in widths:
-        check_count(channels=width)
+    filters = widths("channels", channels, 1)
+    check_count(**{f"channels[{index}]": width for index, width in enumerate(filters)})
     if isinstance(kernel, bool) or not isinstance(kernel, int) or kernel < 1 or kernel % 2 == 0:
         raise UnsupportedError(f"kernel={kernel!r}; accepted: an odd integer, 1, 3, 5 ...")
     source, x, y, classes = choose_rows(data, batch, seed)
-    side = _side(x.shape[1], len(widths))
+    side = _side(x.shape[1], len(filters))
 
     def program(leaves: Leaves) -> Outcome:
         with leaves.at("data"):
             image = leaves.data("x", "input", x.reshape(-1, 1, side, side))
             labels = leaves.data("y", "target", y)
-        for index, width in enumerate(widths):
+        for index, width in enumerate(filters):
             with leaves.at(f"conv{index}") as path:
                 shape = (width, image.shape[1], kernel, kernel)
                 weight = leaves.drawn(f"{path}.W", shape, bound("he", math.prod(shape[1:]), width))
@@ -123,5 +121,5 @@ def cnn(
         with leaves.at("loss"):
             return Outcome(cross_entropy(logits, labels), logits)
 
-    facts = {"channels": list(widths), "kernel": kernel, "pool": pool, "norm": norm, "activation": activation}
+    facts = {"channels": list(filters), "kernel": kernel, "pool": pool, "norm": norm, "activation": activation}
     return record("cnn", program, seed, optimizer, steps, **facts, batch=batch, data=source, eps=eps)

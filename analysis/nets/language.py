@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from ..nets.attending import attend, check_heads, check_mask
+from ..nets.checks import check_choice, check_count, check_flag, check_number, check_seed
 from ..nets.layers import linear, normalised
-from ..nets.leaves import Leaves, check_choice, check_count, check_number, check_seed, tokens
+from ..nets.leaves import Leaves, tokens
 from ..nets.program import Outcome, record
 from ..ops import ACTIVATIONS, Var, cross_entropy, silu
 from ..optimisers import Optimiser
@@ -96,6 +97,7 @@ def transformer(
     check_heads(width, heads)
     check_mask(mask_value, length, padding)
     check_choice(tuple(ACTIVATIONS), activation=activation)
+    check_flag(causal=causal)
     check_number(0.0, 10.0, std=std)
     check_number(0.0, 1.0, eps=eps)
     limit = math.sqrt(3.0) * std

@@ -1,10 +1,10 @@
-"""What a net starts from: weights and synthetic data from counted random bits, each made once, and argument checks."""
+"""What a net starts from: weights and synthetic data from counted random bits, each made once."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..arithmetics.base import Array
 from ..arithmetics.float64 import Float64
 from ..ops import Builder, Var
 
-__all__ = ["INITS", "Leaves", "bound", "check_choice", "check_count", "check_seed", "orthogonal", "uniform"]
+__all__ = ["INITS", "MAX_PARAMETERS", "Leaves", "bound", "orthogonal", "synthetic", "tokens", "uniform"]
 
 INITS = ("he", "xavier")
 MAX_PARAMETERS = 10**7
@@ -108,100 +108,6 @@ def bound(init: str, fan_in: int, fan_out: int) -> float:
     (1.0, 1.0)
     """
     return math.sqrt(6.0 / fan_in) if init == "he" else math.sqrt(6.0 / (fan_in + fan_out))
-
-
-def check_seed(seed: object) -> None:
-    """Refuse what is no seed.
-
-    Parameters
-    ----------
-    seed : object
-
-    Raises
-    ------
-    UnsupportedError
-
-    Examples
-    --------
-    >>> check_seed(0)
-    """
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
-        raise UnsupportedError(f"seed={seed!r}; accepted: an integer, 0..2^64 - 1")
-
-
-def check_count(most: int = 10_000, **given: object) -> None:
-    """Refuse what is no positive integer, or too large.
-
-    Parameters
-    ----------
-    most : int
-    **given
-        Name and value.
-
-    Raises
-    ------
-    UnsupportedError
-
-    Examples
-    --------
-    >>> check_count(depth=0)
-    Traceback (most recent call last):
-        ...
-    floatemu.errors.UnsupportedError: depth=0; accepted: an integer, 1..10000
-    """
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise UnsupportedError(f"{name}={value!r}; accepted: an integer, 1..{most}")
-
-
-def check_number(low: float, high: float, **given: object) -> None:
-    """Refuse what is no number between two bounds, both included.
-
-    Parameters
-    ----------
-    low, high : float
-    **given
-        Name and value.
-
-    Raises
-    ------
-    UnsupportedError
-
-    Examples
-    --------
-    >>> check_number(0, math.inf, eps=-1.0)
-    Traceback (most recent call last):
-        ...
-    floatemu.errors.UnsupportedError: eps=-1.0; accepted: a number, 0..inf
-    """
-    for name, value in given.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise UnsupportedError(f"{name}={value!r}; accepted: a number, {low}..{high}")
-
-
-def check_choice(accepted: Sequence[object], **given: object) -> None:
-    """Refuse what is not in a list.
-
-    Parameters
-    ----------
-    accepted : sequence
-    **given
-        Name and value.
-
-    Raises
-    ------
-    UnsupportedError
-
-    Examples
-    --------
-    >>> check_choice(("max", "average"), pool="sum")
-    Traceback (most recent call last):
-        ...
-    floatemu.errors.UnsupportedError: pool='sum'; accepted: max, average
-    """
-    for name, value in given.items():
-        if value not in accepted:
-            raise UnsupportedError(f"{name}={value!r}; accepted: {', '.join(map(str, accepted))}")
 
 
 class Leaves:

@@ -12,8 +12,9 @@ from floatemu.errors import UnsupportedError
 
 from .. import datasets
 from ..arithmetics.base import Array
+from ..nets.checks import check_choice, check_count, check_flag, check_number, check_seed, widths
 from ..nets.layers import linear, normalised
-from ..nets.leaves import INITS, MAX_PARAMETERS, Leaves, bound, check_choice, check_count, check_number, check_seed
+from ..nets.leaves import INITS, MAX_PARAMETERS, Leaves, bound
 from ..nets.program import Outcome, record
 from ..ops import ACTIVATIONS, Var, cross_entropy
 from ..ops.normalise import check_norm
@@ -62,9 +63,7 @@ def choose_rows(data: Any, batch: int | None, seed: int) -> tuple[str, Array, Ar
 
 
 def _check_sizes(sizes: Sequence[int] | None, features: int, classes: int) -> tuple[int, ...]:
-    chosen = (features, 32, classes) if sizes is None else tuple(sizes)
-    if len(chosen) < 2 or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in chosen):
-        raise UnsupportedError(f"sizes={sizes!r}: a net has at least two layer sizes, positive integers")
+    chosen = (features, 32, classes) if sizes is None else widths("sizes", sizes, 2)
     if chosen[0] != features or chosen[-1] < classes:
         raise UnsupportedError(
             f"sizes={chosen} do not fit the data: {features} features need sizes[0] = {features}, and labels up to "
@@ -146,9 +145,10 @@ def mlp(
     """
     check_seed(seed)
     chosen = _check(activation, init, norm, eps)
+    check_flag(one_pass=one_pass)
     source, x, y, classes = choose_rows(data, batch, seed)
-    widths = _check_sizes(sizes, x.shape[1], classes)
-    layers = list(itertools.pairwise(widths))
+    sizes = _check_sizes(sizes, x.shape[1], classes)
+    layers = list(itertools.pairwise(sizes))
 
     def program(leaves: Leaves) -> Outcome:
         with leaves.at("data"):
@@ -168,7 +168,7 @@ def mlp(
         with leaves.at("loss"):
             return Outcome(cross_entropy(hidden, labels), hidden)
 
-    facts = {"sizes": list(widths), "activation": activation, "batch": len(x), "data": source}
+    facts = {"sizes": list(sizes), "activation": activation, "batch": len(x), "data": source}
     extra = {} if norm is None else {"norm": norm, "eps": eps, "one_pass": one_pass}
     return record("mlp", program, seed, optimizer, steps, **facts, init=chosen, **extra)
 

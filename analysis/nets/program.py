@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..nets.leaves import Leaves, check_count, check_seed
+from floatemu.errors import UnsupportedError
+
+from ..nets.checks import check_count, check_seed
+from ..nets.leaves import Leaves
 from ..ops import Builder, Var
 from ..optimisers import Optimiser, named
 from ..tape import Tape
@@ -52,7 +55,7 @@ def record(
     seed : int
     optimizer : Optimiser or str, optional
     steps : int
-        Training steps; without an optimiser all would be the same, so only 1 is accepted.
+        Training steps; without an optimiser all would be the same, so that more than 1 is refused.
     **meta
         Arguments of the net, for the tape's ``meta``.
 
@@ -79,7 +82,9 @@ def record(
     """
     check_seed(seed)
     chosen = named(optimizer)
-    check_count(1000 if chosen else 1, steps=steps)
+    check_count(1000, steps=steps)
+    if steps > 1 and chosen is None:
+        raise UnsupportedError(f"steps={steps} without an optimiser would repeat one step; give optimizer='sgd'")
     builder = Builder(name, site=f"nets.{name}")
     leaves = Leaves(builder, seed)
     slots: dict[str, Mapping[str, Var]] = {}
@@ -98,7 +103,7 @@ def record(
             if chosen is not None:
                 _update(builder, leaves, chosen, gradients, slots, count, count == steps)
     extra = {} if chosen is None else {"optimizer": chosen.text, "steps": steps}
-    return builder.build(net=name, **meta, seed=seed, **extra)
+    return builder.build(net=name, **meta, seed=int(seed), **extra)
 
 
 def _update(

@@ -9,16 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..arithmetics.base import Array
-from ..nets.leaves import (
-    Leaves,
-    check_choice,
-    check_count,
-    check_number,
-    check_seed,
-    orthogonal,
-    synthetic,
-    tokens,
-)
+from ..nets.checks import check_choice, check_count, check_number, check_seed
+from ..nets.leaves import Leaves, orthogonal, synthetic, tokens
 from ..nets.program import Outcome, record
 from ..ops import ACTIVATIONS, Var, cross_entropy, mean, sigmoid
 from ..optimisers import Optimiser
@@ -46,7 +38,7 @@ def _unrolled(
     # cell: (leaves, input of the step, states) -> states; the first of them is read out at the end
     check_seed(seed)
     check_count(**sizes)
-    check_number(0.0, math.inf, scale=scale)
+    check_number(0.0, 1e38, scale=scale)
     check_choice(LOSSES, loss=loss)
     length, hidden, features, batch = (sizes[key] for key in ("length", "hidden", "features", "batch"))
     sequence = synthetic(seed, 0, (length, batch, features), scale)

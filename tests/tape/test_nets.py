@@ -102,7 +102,7 @@ def test_chains_refuse_odd_numbers_of_steps(steps: Any) -> None:
         ({"init": "zeros"}, "accepted: he, xavier"),
         ({"batch": 0}, r"accepted: 1\.\.1797"),
         ({"batch": 1798}, r"accepted: 1\.\.1797"),
-        ({"sizes": (64,)}, "at least two layer sizes"),
+        ({"sizes": (64,)}, "accepted: 2 or more positive integers"),
         ({"sizes": (64, 0, 10)}, "positive integers"),
         ({"sizes": (63, 10)}, r"sizes\[0\] = 64"),
         ({"sizes": (64, 9)}, r"sizes\[-1\] >= 10"),

@@ -225,7 +225,11 @@ def test_an_embedding_row_that_no_token_names_has_no_gradient() -> None:
 @pytest.mark.parametrize(
     ("net", "options", "message"),
     [
-        ("cnn", {"channels": ()}, "at least one block"),
+        ("cnn", {"channels": ()}, "accepted: 1 or more positive integers"),
+        ("cnn", {"channels": (20_000,)}, r"channels\[0\]=20000; accepted: an integer, 1\.\.10000"),
+        ("attention", {"causal": 1}, "causal=1; accepted: True, False"),
+        ("mlp", {"one_pass": None}, "one_pass=None; accepted: True, False"),
+        ("chain", {"start": "1", "multiplier": 1.0, "steps": 1}, "start='1'; accepted: a number"),
         ("cnn", {"channels": (4, 4, 4, 4)}, "halve an image of 8 by 8 to nothing"),
         ("cnn", {"kernel": 2}, "accepted: an odd integer"),
         ("cnn", {"pool": "sum"}, "pool='sum'; accepted: max, average"),
@@ -239,7 +243,8 @@ def test_an_embedding_row_that_no_token_names_has_no_gradient() -> None:
         ("rnn", {"activation": "sin"}, "activation='sin'; accepted: relu"),
         ("gru", {"scale": -1.0}, "scale=-1.0; accepted"),
         ("lstm", {"batch": True}, "batch=True; accepted"),
-        ("lstm", {"steps": 2}, r"steps=2; accepted: an integer, 1\.\.1$"),
+        ("lstm", {"steps": 2}, "steps=2 without an optimiser would repeat one step; give optimizer="),
+        ("lstm", {"steps": 0, "optimizer": "sgd"}, r"steps=0; accepted: an integer, 1\.\.1000"),
         ("lstm", {"optimizer": "lion"}, "optimizer='lion'; accepted: sgd, momentum, adam, adamw"),
         ("attention", {"heads": 3}, "heads=3 does not divide width=16"),
         ("attention", {"mask_value": 1.0}, "mask_value=1.0; accepted: a number, -inf..0"),
