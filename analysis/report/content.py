@@ -230,6 +230,6 @@ def _homes(tape: Tape) -> list[Node]:
     for node in reversed(tape.nodes):
         for ref in node.inputs:
             leaf = tape.nodes[ref.node]
-            if leaf.leaf and leaf.step is not None:
+            if leaf.leaf and leaf.step is not None and leaf.step == node.step:
                 homes[ref.node] = node
     return homes

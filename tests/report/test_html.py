@@ -370,7 +370,7 @@ def test_a_histogram_counts_every_element_once() -> None:
 
 def test_places_along_time_and_depth() -> None:
     names, stage_of = stages(an.nets.lstm(length=5))
-    assert names[:2] == ("lstm t=1", "lstm t=2")
+    assert names[:3] == ("data t=0", "lstm t=1", "lstm t=2")
     assert names[-2:] == ("head", "loss")
     assert len(stage_of) == len(an.nets.lstm(length=5))
     names, _ = stages(an.nets.llama())
