@@ -320,8 +320,8 @@ def families(q: Question) -> list[Family]:
     if BINARY64 in (q.a, q.b, q.output):
         return [_plain("chains of fused multiply-adds", [Chain(q.output)])]
     found = [_fused(q)]
-    if q.scale is not None:
-        return found
+    if q.scale is not None or q.promotion:
+        return found  # no other family is known to be scaled or promoted
     if q.output == BINARY32:
         found.append(_two_stage(q))
         found.append(_plain("exact sums", [Exact(n) for n in powers(q.k)]))

@@ -76,13 +76,16 @@ class _Fit:
         return steps
 
     def _masks(self, family: Family, number: int) -> Iterator[tuple[Batch, Array, Array]]:
-        """The answers, and which of them a level is judged by: not again those that an earlier one was."""
+        """The answers, and which of them a level is judged by: not again those that an earlier one was.
+
+        Zeros are looked at again at last, where their signs count.
+        """
         sees = family.levels[number].sees
         for batch, seen in self.answers:
             mask = batch.mask(sees)
             for earlier in family.levels[:number]:
-                if sees != "all":
-                    mask &= ~batch.mask(earlier.sees)
+                judged = batch.mask(earlier.sees)
+                mask &= ~(judged & (seen != 0) if sees == "all" else judged)
             yield batch, seen, mask
 
     def _level(
@@ -111,10 +114,14 @@ class _Fit:
                     yield key
 
     def agrees(self, step: Any, judges: list[tuple[Batch, Array]], exact: bool = True) -> bool:
-        """Whether a step answers as the device did; the first input that it does not is put on record."""
-        for batch, seen in judges:
+        """Whether a step answers as the device did; the batch on which it does not is put on record, and comes first.
+
+        What rejects one hypothesis is likely to reject its neighbours.
+        """
+        for place, (batch, seen) in enumerate(judges):
             if not np.all(same(batch.predict(step), seen, exact)):
                 self.findings[batch.name].rejected += 1
+                judges.insert(0, judges.pop(place))
                 return False
         return True
 

@@ -35,16 +35,16 @@ def test_an_arithmetic_that_nobody_ships_is_found_exactly():
 
 
 @pytest.mark.parametrize(
-    ("step", "a", "output"),
+    ("step", "a", "output", "k"),
     [
-        (Fused(8, 19, -17, BINARY16, DOWN, normalised=True, accumulator_emin=-24), "binary16", "binary16"),
-        (Fused(4, 11, -300, E8M13, signed_zero=True, operand_emin=-9), "e4m3fn", "binary32"),
-        (Fused(8, 30, -300, rounding=NEAREST, order=tuple(range(16))), "e5m2", "binary32"),
+        (Fused(8, 19, -17, BINARY16, DOWN, normalised=True, accumulator_emin=-24), "binary16", "binary16", 16),
+        (Fused(4, 11, -300, E8M13, signed_zero=True, operand_emin=-9), "e4m3fn", "binary32", 8),
+        (Fused(4, 30, -300, rounding=NEAREST, order=tuple(range(8))), "e5m2", "binary32", 16),
     ],
     ids=["binary16", "e4m3fn", "late"],
 )
-def test_parameters_that_no_row_has_are_found(step, a, output):
-    found = identify(device(step, a, output, k=16), a=a, output=output, k=16)
+def test_parameters_that_no_row_has_are_found(step, a, output, k):
+    found = identify(device(step, a, output, k=k), a=a, output=output, k=k)
     assert found.ok
     assert found.contains(step)
     shown = {**vars(found.step), **dict.fromkeys(found.classes[0].unseen)}
