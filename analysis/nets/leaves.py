@@ -183,6 +183,12 @@ class Leaves:
         ------
         UnsupportedError
             If the net has more than ten million weights.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> Leaves(Builder("t"), 0).parameter("w", np.array([2.0])).value.tolist()
+        [2.0]
         """
         if name not in self.parameters:
             if sum(var.value.size for var in self.parameters.values()) + value.size > MAX_PARAMETERS:
@@ -202,6 +208,17 @@ class Leaves:
         Returns
         -------
         Var
+
+        Raises
+        ------
+        UnsupportedError
+            If the net has more than ten million weights.
+
+        Examples
+        --------
+        >>> leaves = Leaves(Builder("t"), 0)
+        >>> leaves.drawn("W", (2, 3), 0.5).shape, list(leaves.parameters)
+        ((2, 3), ['W'])
         """
         if name in self.parameters:
             return self.parameters[name]
@@ -221,11 +238,27 @@ class Leaves:
         Returns
         -------
         Var
+
+        Examples
+        --------
+        >>> Leaves(Builder("t"), 0).filled("b", (2,), 1.0).value.tolist()
+        [1.0, 1.0]
         """
         return self.parameter(name, np.full(shape, value))
 
     def stream(self) -> int:
-        """Return the next stream of random bits for weights."""
+        """Return the next stream of random bits for weights.
+
+        Returns
+        -------
+        int
+
+        Examples
+        --------
+        >>> leaves = Leaves(Builder("t"), 0)
+        >>> leaves.stream(), leaves.stream()
+        (1, 2)
+        """
         self._streams += 1
         return self._streams
 

@@ -121,6 +121,76 @@ def test_lstm(fmt: str) -> None:
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
+def test_gru(fmt: str) -> None:
+    tape = an.nets.gru(2, 3, 2, 2, seed=8)
+    h, *xs = leaves(tape, fmt, "input")
+    u, b, w, c, v, d = leaves(tape, fmt, "parameter")
+    (labels,) = leaves(tape, fmt, "target")
+    one = fe.asarray(1.0, fmt)
+
+    def logistic(x: Any) -> Any:
+        return fe.asarray(1 / (1 + np.exp(-np.asarray(x))), fmt)
+
+    kept = []
+    for x in xs:
+        a, s = x @ u + b, h @ w + c
+        r, z = logistic(a[:, 0:3] + s[:, 0:3]), logistic(a[:, 3:6] + s[:, 3:6])
+        n = np.tanh(a[:, 6:9] + r * s[:, 6:9])
+        kept.append((x, h, r, z, n, s[:, 6:9]))
+        h = n + z * (h - n)
+    logits = h @ v + d
+    loss, gl = loss_of(logits, labels)
+    gh, parts = gl @ v.T, []
+    for x, before, r, z, n, s in reversed(kept):
+        gz, rest = gh * (before - n), gh * z
+        inner = tanh_slope(n, gh - rest)
+        sides = [(inner * s) * (r * (one - r)), gz * (z * (one - z))]
+        ga, gs = (
+            fe.asarray(np.concatenate([np.asarray(side) for side in [*sides, last]], axis=1), fmt)
+            for last in (inner, inner * r)
+        )
+        parts.append((x.T @ ga, ga.sum(axis=0), before.T @ gs, gs.sum(axis=0)))
+        gh = rest + gs @ w.T
+    gu, gb, gw, gc = (total([part[i] for part in parts]) for i in range(4))
+    expected = {"logits": logits, "loss": loss, "grad:U": gu, "grad:b": gb, "grad:W": gw, "grad:c": gc, "grad:h0": gh}
+    same(run_of(tape, fmt), expected)
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_residual_mlp_with_layer_normalisation(fmt: str) -> None:
+    tape = an.nets.residual_mlp(4, 1, "relu", batch=3, seed=2)
+    (x,) = leaves(tape, fmt, "input")
+    ws, bs, gain, shift, wu, bu, wd, bd, wh, bh = leaves(tape, fmt, "parameter")
+    (labels,) = leaves(tape, fmt, "target")
+    four, eps = fe.asarray(4.0, fmt), fe.asarray(1e-5, fmt)
+    stream = x @ ws + bs
+    centred = stream - (stream.sum(axis=1) / four)[:, None]
+    root = np.sqrt(((centred * centred).sum(axis=1) / four)[:, None] + eps)
+    unit = centred / root
+    normal = unit * gain + shift
+    inside = normal @ wu + bu
+    on = np.asarray(inside) > 0
+    opened = fe.asarray(np.where(on, np.asarray(inside), 0.0), fmt)
+    out = stream + (opened @ wd + bd)
+    logits = out @ wh + bh
+    loss, gl = loss_of(logits, labels)
+    go = gl @ wh.T
+    gi = fe.asarray(np.where(on, np.asarray(go @ wd.T), 0.0), fmt)
+    gn = gi @ wu.T
+    gx = gn * gain
+    # the quotient, the root, the variance, the square, each as its own rule
+    groot = (-(gx * unit) / root).sum(axis=1)[:, None]
+    gvar = (groot / (root + root)) / four
+    through = fe.asarray(np.broadcast_to(np.asarray(gvar), (3, 4)), fmt) * centred
+    gc = (gx / root + through) + through
+    gmean = (-gc).sum(axis=1)[:, None] / four
+    gs = (go + gc) + fe.asarray(np.broadcast_to(np.asarray(gmean), (3, 4)), fmt)
+    expected = {"logits": logits, "loss": loss, "grad:block0.norm.gain": (gn * unit).sum(axis=0)}
+    expected |= {"grad:block0.norm.bias": gn.sum(axis=0), "grad:block0.down.W": opened.T @ go}
+    same(run_of(tape, fmt), expected | {"grad:stem.W": x.T @ gs, "grad:stem.b": gs.sum(axis=0)})
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
 def test_cnn(fmt: str) -> None:
     tape = an.nets.cnn((2,), batch=2, seed=1)
     (image,) = leaves(tape, fmt, "input")

@@ -205,6 +205,9 @@ def test_positions_that_bfloat16_cannot_tell_apart_turn_alike() -> None:
     exact, bf16 = an.replay(tape, an.Float64()).value(cos), an.replay(tape, "bf16").value(cos)
     assert len({tuple(row) for row in exact.tolist()}) == 4
     assert len({tuple(row) for row in bf16.tolist()}) == 1
+    for keep, count in ((("loss", "norm", "softmax"), 1), (("loss", "rope"), 4)):
+        found = an.replay(tape, an.Policy.mixed("bf16", keep=keep)).value(cos)
+        assert len({tuple(row) for row in found.tolist()}) == count
 
 
 def test_grouped_queries_share_keys() -> None:
