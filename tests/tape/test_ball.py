@@ -178,8 +178,9 @@ def test_doubts_add_up_until_they_are_taken_back() -> None:
     ball = Ball()
     x = np.concatenate([_around_zero(ball), ball.lift(np.array([1.0, 2.0]))])
     ball.positive(x)
-    ball.greater(x, ball.lift(np.array([5.0, 0.0, 0.0])))
-    assert _doubts(ball) == [True, False, False]
+    near_one = ball.add(_around_zero(ball), ball.lift(np.ones(1)))
+    ball.greater(x, np.concatenate([ball.lift(np.array([5.0])), near_one, ball.lift(np.zeros(1))]))
+    assert _doubts(ball) == [True, True, False]
 
 
 def test_decisions_on_integers_are_plain() -> None:
