@@ -21,7 +21,11 @@ TITLES = ("test", "unit", "compared", "equal", "result")
 
 
 def run_validation(
-    capture: str | None = None, vectors: str | None = None, chunks: int | None = None, progress: Progress | None = None
+    capture: str | None = None,
+    vectors: str | None = None,
+    chunks: int | None = None,
+    progress: Progress | None = None,
+    torch: str | None = None,
 ) -> dict[str, Any]:
     """Compare, and return what ``floatemu validate --json`` prints.
 
@@ -30,12 +34,14 @@ def run_validation(
     capture : str, optional
         Folder of a capture to replay.
     vectors : str, optional
-        Folder of published results. Without either, the installation itself is checked.
+        Folder of published results. Without this, ``capture`` and ``torch``, the installation itself is checked.
     chunks : int, optional
         Chunks of 2^20 inputs that are computed for each conversion of a capture; None: the default of
         :func:`floatemu.matrix.replay.check_capture`.
     progress : callable, optional
         Called with (done, total, text).
+    torch : str, optional
+        Device on which the installed torch is compared.
 
     Returns
     -------
@@ -45,7 +51,7 @@ def run_validation(
     Raises
     ------
     floatemu.UnsupportedError
-        If the folder holds no published results, or damaged ones.
+        If the folder holds no published results, or damaged ones; if torch is not installed or has no such device.
     floatemu.matrix.capture.CaptureError
         If there is no capture, or a damaged one.
 
@@ -56,7 +62,11 @@ def run_validation(
         ...
     floatemu.errors.UnsupportedError: no published vectors in 'no-such-folder'; accepted: ...
     """
-    if vectors is not None:
+    if torch is not None:
+        from floatemu.interop.torch.check import check_torch
+
+        found = check_torch(torch, progress)
+    elif vectors is not None:
         from floatemu.matrix.conformance import check_vectors
         from floatemu.matrix.vectors import read_vectors
 
@@ -131,6 +141,7 @@ def _headline(result: Mapping[str, Any]) -> str:
     what = {
         "self": "This installation against what the package carries",
         "vectors": f"Published results of {about['device']}",
+        "torch": f"This installation against torch on {about['device']}",
         "capture": f"Capture of {about['device'] or 'an unnamed device'}",
     }[about["kind"]]
     return f"{what} ({', '.join(facts)})" if facts else what

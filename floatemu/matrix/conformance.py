@@ -66,7 +66,7 @@ class Outcome:
     unit : str or None
         The row under test.
     op : str
-        ``mma``, ``gemm``, ``cast``, ``decode`` or ``round``.
+        ``mma``, ``gemm``, ``matmul``, ``arithmetic``, ``cast``, ``decode`` or ``round``.
     formats : dict
         Names by operand.
     n, equal : int
@@ -100,7 +100,7 @@ class Conformance:
     Attributes
     ----------
     subject : dict
-        ``kind`` (``vectors``, ``capture``, ``self``), ``device``, ``sm``, ``driver``, ``cuda``, ``torch``, ``cpu``.
+        ``kind`` (``vectors``, ``capture``, ``self``, ``torch``), ``device``, ``sm``, ``driver``, ``cuda``, ``torch``, ``cpu``.
     tests : tuple of Outcome
     """
 

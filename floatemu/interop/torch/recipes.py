@@ -1,0 +1,214 @@
+"""Recipes: in which formats, with which scales, a model's matrix products are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+import torch
+
+from floatemu.errors import ProjectionError, UnsupportedError
+from floatemu.format import Format
+from floatemu.formats import get_format
+from floatemu.interop.torch.faces import round as round_tensor
+from floatemu.interop.torch.matrices import gemm
+from floatemu.interop.torch.tensors import stores
+from floatemu.matrix.unit import MatrixUnit
+from floatemu.projection import Rounding, as_rounding
+
+Scaling = Literal["none", "tensor", "delayed", "block"]
+SCALINGS = ("none", "tensor", "delayed", "block")
+SCALES = ("binary32", "e8m0fnu", "e4m3fn")
+OPERATIONS = ("linear", "conv2d", "attention", "matmul")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model's matrix products are made: formats, scales, what takes part.
+
+    Each operand is scaled, rounded once to its format (to the largest value where it is beyond the range), multiplied,
+    accumulated in binary32, and the scales are taken back out of the result.
+
+    Attributes
+    ----------
+    forward, backward : Format or str
+        Of activations and weights, and of incoming gradients.
+    scaling : str
+        ``none``; ``tensor``: one scale, from the largest magnitude of this tensor; ``delayed``: from the largest of the
+        ``history`` calls before (1 at first), as Transformer Engine's DelayedScaling; ``block``: one for each
+        ``block`` elements along the summed axis.
+    block : int
+        32 in MX, 128 in DeepSeek-V3 (arXiv 2412.19437), 16 in NVFP4.
+    scale : str
+        Of blocks. ``binary32``: amax / max. ``e8m0fnu``: 2^(floor(log2 amax) - emax), OCP MX 1.0, section 6.3.
+        ``e4m3fn``: amax / max over a binary32 scale of the tensor, rounded to E4M3 (NVFP4).
+    margin : int
+        Powers of two left free under the largest value, for ``tensor`` and ``delayed``.
+    history : int
+        Calls that ``delayed`` remembers.
+    rounding, backward_rounding : Rounding or str
+        Of forward operands, and of gradients.
+    seed : int, optional
+        For stochastic modes; every rounding of an :class:`Emulation` has a stream of its own.
+    operations : tuple of str
+        Out of ``linear``, ``conv2d``, ``attention``, ``matmul``.
+    skip : tuple of str
+        Paths of modules that stay as they are, with * as in file names.
+    units : tuple of MatrixUnit
+        Units that make the products, chosen by their operands' formats; empty: torch's float32 product.
+    promote_every : int, optional
+        As for :func:`floatemu.matrix.gemm`.
+
+    Raises
+    ------
+    FormatError, ProjectionError
+        If a format or a mode is unknown, or a stochastic mode has no seed.
+    UnsupportedError
+        If another field is not as said here, or float32 does not hold a format.
+
+    Examples
+    --------
+    >>> Recipe(scaling="tensor", skip=("head",)).forward.name
+    'e4m3fn'
+    """
+
+    forward: Any = "e4m3fn"
+    backward: Any = "e5m2"
+    scaling: Scaling = "tensor"
+    block: int = 128
+    scale: str = "binary32"
+    margin: int = 0
+    history: int = 16
+    rounding: Any = Rounding.NEAREST_TIES_TO_EVEN
+    backward_rounding: Any = Rounding.NEAREST_TIES_TO_EVEN
+    seed: int | None = None
+    operations: tuple[str, ...] = OPERATIONS
+    skip: tuple[str, ...] = ()
+    units: tuple[MatrixUnit, ...] = ()
+    promote_every: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("forward", "backward"):
+            fmt = get_format(getattr(self, name))
+            if not stores(torch.float32, fmt) or not fmt.zero:
+                raise UnsupportedError(
+                    f"{name}={fmt.name!r} is no format of products: float32 must hold it, with a zero"
+                )
+            object.__setattr__(self, name, fmt)
+        for name in ("rounding", "backward_rounding"):
+            mode = as_rounding(getattr(self, name))
+            if mode.stochastic and self.seed is None:
+                raise ProjectionError(f"{name}={mode.name} needs random bits; give seed=")
+            object.__setattr__(self, name, mode)
+        for name, value, accepted in (
+            ("scaling", self.scaling, SCALINGS),
+            ("scale", self.scale, SCALES),
+            *(("operations", operation, OPERATIONS) for operation in self.operations),
+        ):
+            if value not in accepted:
+                raise UnsupportedError(f"{name}: {value!r} is unknown; accepted: {', '.join(accepted)}")
+        for name, least in (("block", 1), ("history", 1), ("margin", 0)):
+            count = getattr(self, name)
+            if not isinstance(count, int) or count < least:
+                raise UnsupportedError(f"{name}={count!r} is not an integer from {least} on")
+        if self.units and self.scaling == "block" and self.scale != "binary32":
+            raise UnsupportedError("units take operands without scales; use scaling='tensor', or scale='binary32'")
+
+    def multiply(self, a: Any, b: Any) -> Any:
+        """Return the product of values of formats, accumulated by a unit or in binary32.
+
+        Parameters
+        ----------
+        a, b : tuple of (torch.Tensor, Format)
+            (..., M, K) and (..., K, N).
+
+        Returns
+        -------
+        torch.Tensor
+            (..., M, N).
+
+        Raises
+        ------
+        UnsupportedError
+            If there are units, but none for these formats.
+        """
+        (left, first), (right, second) = a, b
+        if not self.units:
+            return left @ right
+        found = next((u for u in self.units if u.a == first and u.b == second), None)
+        if found is None:
+            raise UnsupportedError(
+                f"no unit of the recipe multiplies {first.name} by {second.name}; it has "
+                f"{', '.join(unit.name for unit in self.units)}"
+            )
+        return gemm(found, left, right, promote_every=self.promote_every).to(left.dtype)
+
+    def tensor_scale(self, amax: Any, fmt: Format) -> Any:
+        """Return the factor that brings ``amax`` to the largest value of ``fmt``; 1 if amax is 0 or not finite."""
+        scale = (float(fmt.max) / amax) / 2.0**self.margin
+        usable = torch.isfinite(amax) & (amax > 0) & torch.isfinite(scale)
+        return torch.where(usable, scale, torch.ones_like(scale))
+
+    def project(self, x: Any, fmt: Format, backward: bool, stream: int) -> Any:
+        """Round scaled numbers to a format, to its largest value where they are beyond it."""
+        mode = self.backward_rounding if backward else self.rounding
+        return round_tensor(x, fmt, mode, saturation="SAT_FINITE", seed=self.seed, stream=stream, dtype=x.dtype)
+
+    def blocks(self, x: Any, fmt: Format, backward: bool, stream: int) -> tuple[Any, Any, Any]:
+        """Quantize along the last axis in blocks.
+
+        Returns
+        -------
+        values : torch.Tensor
+            (..., blocks, block), values of ``fmt``; filled up with zeros.
+        scales : torch.Tensor
+            (..., blocks), what values are multiplied with.
+        outer : torch.Tensor
+            The tensor's own scale (1 but in NVFP4).
+        """
+        x = torch.nn.functional.pad(x, (0, -x.shape[-1] % self.block)).unflatten(-1, (-1, self.block))
+        amax = x.abs().amax(-1)
+        amax = torch.where(torch.isfinite(amax) & (amax > 0), amax, torch.ones_like(amax))
+        outer = torch.ones((), dtype=x.dtype, device=x.device)
+        if self.scale == "e8m0fnu":
+            exponent = torch.clamp(torch.frexp(amax).exponent - 1 - fmt.emax, -126, 127)
+            scales = torch.ldexp(torch.ones_like(amax), exponent)
+        elif self.scale == "e4m3fn":
+            outer = amax.max() / (float(fmt.max) * 448)
+            scales = round_tensor(amax / float(fmt.max) / outer, "e4m3fn", saturation="SAT_FINITE")
+        else:
+            scales = amax / float(fmt.max)
+        whole = (scales * outer).unsqueeze(-1)
+        scaled = torch.where(whole > 0, x / whole, torch.zeros_like(x))
+        return self.project(scaled, fmt, backward, stream), scales, outer
+
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {
+        "fp8_tensor": Recipe(),
+        "fp8_delayed": Recipe(scaling="delayed"),
+        "fp8_1x128": Recipe(backward="e4m3fn", scaling="block", block=128),
+        "mxfp8": Recipe(backward="e4m3fn", scaling="block", block=32, scale="e8m0fnu"),
+        "nvfp4": Recipe("e2m1fn", "e2m1fn", scaling="block", block=16, scale="e4m3fn"),
+        "bfloat16": Recipe("bfloat16", "bfloat16", scaling="none"),
+        "binary16": Recipe("binary16", "binary16", scaling="none"),
+    }
+)
+"""THE TABLE of named recipes."""
+
+
+def get_recipe(recipe: Recipe | str) -> Recipe:
+    """Return the recipe of that name; a :class:`Recipe` is returned as it is.
+
+    Raises
+    ------
+    UnsupportedError
+        If nothing has that name.
+    """
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe not in RECIPES:
+        raise UnsupportedError(f"no recipe is named {recipe!r}; accepted: a Recipe, or {', '.join(RECIPES)}")
+    return RECIPES[recipe]
