@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from .policy import Numerics as Numerics
     from .policy import Policy as Policy
     from .policy import Rule as Rule
-    from .record import record_numpy as record_numpy
+    from .recording import record as record
     from .results import Analysis as Analysis
     from .results import analyze as analyze
     from .tape import Node as Node
     from .tape import Tape as Tape
+    from .tracing import record_numpy as record_numpy
 
 _WHERE = {
     "Analysis": "results",
@@ -60,7 +61,8 @@ _WHERE = {
     "measures": "",
     "nets": "",
     "optimisers": "",
-    "record_numpy": "record",
+    "record": "recording",
+    "record_numpy": "tracing",
     "replay": "engine",
 }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..ops import elementwise, functions, leaves, linalg, reduce, shape  # noqa: F401 (they register their operations)
+# imported for what they register
+from ..ops import decisions, elementwise, functions, leaves, linalg, reduce, shape  # noqa: F401
 from ..ops.activations import ACTIVATIONS, gelu, gelu_tanh, relu, sigmoid, silu, softplus
 from ..ops.builder import Builder, Var
 from ..ops.gather import scatter_add

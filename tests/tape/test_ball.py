@@ -144,7 +144,9 @@ def test_unknown_stays_unknown_but_proven_nan_is_proven() -> None:
     unknown = ball.div(one, _around_zero(ball))
     nan, infinite = ball.lift(np.array([np.nan])), ball.lift(np.array([np.inf]))
     zero = ball.lift(np.zeros(1))
-    for x in (unknown, ball.mul(unknown, zero), ball.add(unknown, infinite), ball.tanh(unknown), ball.sin(unknown)):
+    quotients = [ball.div(*pair) for pair in ((one, unknown), (unknown, infinite), (zero, unknown), (unknown, one))]
+    sums = [ball.add(unknown, infinite), ball.sub(infinite, unknown), ball.sum(np.concatenate([unknown, one]), 0, True)]
+    for x in (unknown, *quotients, *sums, ball.mul(unknown, zero), ball.tanh(unknown), ball.sin(unknown)):
         assert np.isinf(ball.radius(x)).all()
     for x in (ball.add(unknown, nan), ball.div(nan, unknown), ball.mul(infinite, zero), ball.sin(infinite)):
         assert np.isnan(ball.lower(x)[0]).all()
@@ -241,6 +243,10 @@ def _selections() -> Tape:
     builder.target("largest", maximum(x.exp(), y.exp()))
     builder.target("smallest", minimum(builder.apply("sin", x), y.tanh()))
     builder.target("picked", builder.apply("select", builder.apply("greater", x, y), x, y))
+    same, above = (builder.apply("compare", x, y, relation=relation) for relation in ("eq", "ge"))
+    neither = builder.apply("not", builder.apply("both", same, above, relation="or"))
+    some = builder.apply("any", neither, axis=0, keepdims=True).broadcast((3,))
+    builder.target("masked", builder.apply("select", some, x, y))
     if "compare" in TABLE:
         relations = [builder.apply("compare", x, y, relation=word) for word in ("lt", "le", "eq", "ne", "ge")]
         either = builder.apply("both", relations[1], builder.apply("not", relations[3]), relation="or")

@@ -1,0 +1,241 @@
+"""What was called: ATen operations with their operands as places in storages, and their replay through torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+
+from .private import without_mkldnn
+
+__all__ = ["Call", "Mismatch", "Recording", "Ref", "flatten", "map_refs", "ref_of"]
+
+
+class Ref(NamedTuple):
+    """A tensor as a place: autograd hands out new tensor objects for old storages, the place stays.
+
+    Attributes
+    ----------
+    storage : int
+        Number of the storage, in the order in which they were seen.
+    dtype : torch.dtype
+    shape, strides : tuple of int
+    offset : int
+        In elements.
+    """
+
+    storage: int
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an ATen operation.
+
+    Attributes
+    ----------
+    func : OpOverload
+    args, kwargs
+        As given, with a Ref for each tensor.
+    results : tuple of Ref
+        Tensors that came back or were written, each once.
+    fresh : frozenset of int
+        Storages that did not exist before.
+    path, direction, site : str
+        As in a tape's node.
+    generator : Tensor or None
+        State of the random generator before a call that drew from it.
+    """
+
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    results: tuple[Ref, ...]
+    fresh: frozenset[int]
+    path: str
+    direction: str
+    site: str
+    generator: Any = None
+
+    @property
+    def name(self) -> str:
+        """Name without overload, such as "aten.add" or "aten.add_"."""
+        return str(self.func.overloadpacket)
+
+    @property
+    def uninitialised(self) -> bool:
+        """Whether the results are memory as it was found."""
+        return self.name.split(".")[-1].startswith(("empty", "new_empty"))
+
+    @property
+    def operands(self) -> list[Ref]:
+        """All tensors among the arguments."""
+        return list(flatten((self.args, self.kwargs), Ref))
+
+
+class Mismatch(NamedTuple):
+    """A result that a replay through torch did not reproduce.
+
+    Attributes
+    ----------
+    call : int
+    result : int
+    name : str
+    path : str
+    """
+
+    call: int
+    result: int
+    name: str
+    path: str
+
+
+@dataclass
+class Recording:
+    """All calls of a run, what came from outside, and (for the check) every result.
+
+    Attributes
+    ----------
+    calls : list of Call
+    outside : dict of int to Tensor
+        Content of each storage that existed before the run, flat, as it was when first read.
+    values : list of tuple of Tensor
+        Results of each call.
+    gradients : dict of str to Tensor
+        Of each parameter, after the run.
+    result, loss : object
+        What the module returned, and the loss.
+    escapes : Counter
+        Calls that took a number out of a tensor, by path: what Python made of it is not seen.
+    """
+
+    calls: list[Call] = field(default_factory=list)
+    outside: dict[int, Any] = field(default_factory=dict)
+    values: list[tuple[Any, ...]] = field(default_factory=list)
+    gradients: dict[str, Any] = field(default_factory=dict)
+    result: Any = None
+    loss: Any = None
+    escapes: Counter[str] = field(default_factory=Counter)
+
+    def external(self, ref: Ref, flat: Any) -> None:
+        """Note the content of a storage from outside."""
+        self.outside[ref.storage] = flat.clone()
+
+    def called(self, call: Call, results: tuple[Any, ...]) -> None:
+        """Note a call and its results."""
+        self.calls.append(call)
+        self.values.append(tuple(one.detach().clone() for one in results))
+
+    def escaped(self, path: str) -> None:
+        """Note a number that left its tensor."""
+        self.escapes[path] += 1
+
+    def replay(self) -> list[Mismatch]:
+        """Call everything again on copies and return which results have other bits.
+
+        Returns
+        -------
+        list of Mismatch
+            Empty on the same build of torch with the same number of threads.
+        """
+        memory = {number: flat.clone() for number, flat in self.outside.items()}
+        wrong = []
+        before = torch.get_rng_state()
+        try:
+            with torch.no_grad(), without_mkldnn():
+                for index, (call, values) in enumerate(zip(self.calls, self.values, strict=True)):
+                    again = _again(call, memory)
+                    if call.uninitialised:  # no bits to reproduce: go on from those that were there
+                        for found, value, ref in zip(again, values, call.results, strict=True):
+                            found.copy_(value)
+                            _at(memory, ref).copy_(value)
+                    pairs = enumerate(zip(again, values, strict=True))
+                    wrong += [Mismatch(index, i, call.name, call.path) for i, (x, y) in pairs if not same_bits(x, y)]
+        finally:
+            torch.set_rng_state(before)
+        return wrong
+
+
+def flatten(given: Any, kind: type) -> Iterator[Any]:
+    """Yield everything of a kind in nested tuples, lists and dicts.
+
+    Parameters
+    ----------
+    given : object
+    kind : type
+    """
+    if isinstance(given, kind):
+        yield given
+    elif isinstance(given, (tuple, list)):
+        for one in given:
+            yield from flatten(one, kind)
+    elif isinstance(given, dict):
+        yield from flatten(list(given.values()), kind)
+
+
+def map_refs(given: Any, kind: type, change: Callable[[Any], Any]) -> Any:
+    """Return nested tuples, lists and dicts with everything of a kind changed.
+
+    Parameters
+    ----------
+    given : object
+    kind : type
+    change : callable
+    """
+    if isinstance(given, kind):
+        return change(given)
+    if isinstance(given, (tuple, list)):
+        return type(given)([map_refs(one, kind, change) for one in given])
+    if isinstance(given, dict):
+        return {key: map_refs(one, kind, change) for key, one in given.items()}
+    return given
+
+
+def ref_of(tensor: Any, storage: int) -> Ref:
+    """Return the place of a tensor.
+
+    Parameters
+    ----------
+    tensor : Tensor
+    storage : int
+        Its storage's number.
+    """
+    return Ref(storage, tensor.dtype, tuple(tensor.shape), tuple(tensor.stride()), tensor.storage_offset())
+
+
+def same_bits(x: Any, y: Any) -> bool:
+    """Whether two tensors hold the same bits, NaN and signed zero included.
+
+    Parameters
+    ----------
+    x, y : Tensor
+    """
+    if x.shape != y.shape or x.dtype != y.dtype:
+        return False
+    left, right = (one.detach().contiguous().reshape(-1).view(torch.uint8) for one in (x, y))
+    return bool(torch.equal(left, right))
+
+
+def _at(memory: dict[int, Any], ref: Ref) -> Any:
+    place = torch.empty(0, dtype=ref.dtype, device=memory[ref.storage].device)
+    return place.set_(memory[ref.storage].untyped_storage(), ref.offset, ref.shape, ref.strides)
+
+
+def _again(call: Call, memory: dict[int, Any]) -> list[Any]:
+    if call.generator is not None:
+        torch.set_rng_state(call.generator)
+    args = map_refs(call.args, Ref, lambda ref: _at(memory, ref))
+    kwargs = map_refs(call.kwargs, Ref, lambda ref: _at(memory, ref))
+    found = list(flatten(call.func(*args, **kwargs), torch.Tensor))
+    results = []
+    for position, ref in enumerate(call.results):
+        if ref.storage in call.fresh:
+            memory[ref.storage] = found[position]
+        results.append(_at(memory, ref))
+    return [one.clone() for one in results]

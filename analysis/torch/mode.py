@@ -1,0 +1,187 @@
+"""The dispatch mode: sees every ATen call of an unmodified program, and tells a listener where it belongs."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+
+from .calls import Call, Ref, flatten, map_refs, ref_of
+from .private import Mode, autograd_node, decompositions, sequence_number, storage_key
+
+__all__ = ["Listener", "Recorder"]
+
+_OURS = str(Path(__file__).resolve().parent)
+_TORCH = str(Path(torch.__file__).resolve().parent)
+_UNSEEN = ("profiler", "debugprims")
+_RANDOM = torch.Tag.nondeterministic_seeded
+
+
+class Listener(Protocol):
+    """What is told about a run."""
+
+    def external(self, ref: Ref, flat: Any) -> None:
+        """Take note of a storage from outside, before the first call that uses it; ``flat`` is all of it."""
+
+    def called(self, call: Call, results: tuple[Any, ...]) -> None:
+        """Take note of a call; ``results`` are the tensors behind ``call.results``."""
+
+    def escaped(self, path: str) -> None:
+        """Take note of a number that left its tensor."""
+
+
+class Recorder(Mode):  # type: ignore[misc]
+    """Watches calls while it is entered.
+
+    Parameters
+    ----------
+    listener : Listener
+    module : Module
+        Its submodules' names are the paths.
+    decompose : bool
+        Whether fused operations are taken apart, as torch itself would.
+
+    Attributes
+    ----------
+    phase : str
+        "forward", "backward" or "update"; backward calls are recognised by themselves, too.
+    path : str
+        Path of what is called outside the module.
+    """
+
+    def __init__(self, listener: Listener, module: Any, decompose: bool = True) -> None:
+        super().__init__()
+        self.listener, self.module = listener, module
+        self.phase, self.path = "forward", ""
+        self._table: dict[Any, Callable[..., Any]] = decompositions() if decompose else {}
+        self._decompose = decompose
+        self._names = {id(one): name for name, one in module.named_parameters(remove_duplicate=True)}
+        self._stack: list[str] = []
+        self._places: dict[int, tuple[str, str]] = {}
+        self._numbers: dict[int, int] = {}
+        self._alive: list[Any] = []  # a storage that is freed would lend its key to another
+
+    @contextlib.contextmanager
+    def hooks(self) -> Iterator[None]:
+        """Follow which module is running."""
+        handles = []
+        for name, one in self.module.named_modules():
+            handles.append(one.register_forward_pre_hook(lambda *_, name=name: self._stack.append(name)))
+            handles.append(one.register_forward_hook(lambda *_: self._leave(), always_call=True))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            self._stack.clear()
+
+    def _leave(self) -> None:
+        self._stack.pop()
+
+    def number(self, tensor: Any) -> tuple[int, bool]:
+        """Return the number of a tensor's storage, and whether it is a new one.
+
+        Parameters
+        ----------
+        tensor : Tensor
+        """
+        key = storage_key(tensor)
+        if key in self._numbers:
+            return self._numbers[key], False
+        self._numbers[key] = len(self._numbers)
+        self._alive.append(tensor.untyped_storage())
+        return self._numbers[key], True
+
+    def ref(self, tensor: Any) -> Ref:
+        """Return a tensor's place; if it comes from outside, tell the listener.
+
+        Parameters
+        ----------
+        tensor : Tensor
+        """
+        number, new = self.number(tensor)
+        ref = ref_of(tensor, number)
+        if new:
+            count = tensor.untyped_storage().nbytes() // tensor.element_size()
+            self.listener.external(ref, torch.as_strided(tensor.detach(), (count,), (1,), 0))
+        return ref
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not all(issubclass(kind, torch.nn.Parameter) or kind is torch.Tensor for kind in types):
+            return NotImplemented  # a subclass desugars itself first; its plain tensors come back here
+        if func.namespace in _UNSEEN:
+            return func(*args, **kwargs)
+        if self._decompose:
+            found = self._taken_apart(func, args, kwargs)
+            if found is not NotImplemented:
+                return found
+        return self._call(func, args, kwargs)
+
+    def _taken_apart(self, func: Any, args: Any, kwargs: Any) -> Any:
+        rule = self._table.get(func, func.decompose)  # the latter knows operations that are composed of others
+        with self:
+            return rule(*args, **kwargs)
+
+    def _place(self) -> tuple[str, str, str]:
+        path = self._stack[-1] if self._stack else self.path
+        node = autograd_node()
+        if self.phase == "update" or (node is None and self.phase == "forward"):
+            place = (path, _site())
+            number = sequence_number()
+            if self.phase == "forward" and number is not None:
+                self._places.setdefault(number, place)
+            return place[0], self.phase, place[1]
+        if node is None:
+            return self.path, "backward", _site()
+        known = self._places.get(node._sequence_nr())
+        if known is None:  # the accumulation of a parameter's gradient belongs to no forward call
+            known = (self._names.get(id(getattr(node, "variable", None)), path), "")
+        return known[0], "backward", known[1]
+
+    def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
+        taken = map_refs((tuple(args), kwargs), torch.Tensor, self.ref)
+        path, direction, site = self._place()
+        before = torch.get_rng_state() if _RANDOM in func.tags else None
+        found = func(*args, **kwargs)
+        drew = before is not None and not torch.equal(before, torch.get_rng_state())
+        results = list(flatten(found, torch.Tensor))
+        results += _written(func, args, kwargs)
+        numbered = [(one, *self.number(one)) for one in results]
+        refs: dict[Ref, Any] = {}
+        for one, number, _ in numbered:
+            refs.setdefault(ref_of(one, number), one)
+        if not refs:
+            if func is torch.ops.aten._local_scalar_dense.default:
+                self.listener.escaped(path)
+            return found
+        fresh = frozenset(number for _, number, new in numbered if new)
+        operands, named = taken
+        call = Call(func, operands, named, tuple(refs), fresh, path, direction, site, before if drew else None)
+        self.listener.called(call, tuple(refs.values()))
+        return found
+
+
+def _written(func: Any, args: Any, kwargs: Any) -> list[Any]:
+    # arguments that the schema says are written to
+    if not func._schema.is_mutable:
+        return []
+    given = dict(zip((one.name for one in func._schema.arguments), args)) | kwargs
+    marked = [one.name for one in func._schema.arguments if one.alias_info is not None and one.alias_info.is_write]
+    return list(flatten([given.get(name) for name in marked], torch.Tensor))
+
+
+def _site() -> str:
+    # the innermost frame that is neither torch's nor ours
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith((_OURS, _TORCH, "<")) and "contextlib" not in name:
+            return f"{Path(name).name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""

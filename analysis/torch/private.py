@@ -1,0 +1,133 @@
+"""Every name of torch that is not public, each behind a check that it is there: the one place to look when it moves."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+__all__ = ["Mode", "autograd_node", "decompositions", "is_compiled", "sequence_number", "storage_key", "without_mkldnn"]
+
+from torch.utils._python_dispatch import TorchDispatchMode as Mode
+
+_NODE: Callable[[], Any] | None = getattr(torch._C, "_current_autograd_node", None)
+_SEQUENCE: Callable[[], int] | None = getattr(torch.autograd, "_get_sequence_nr", None)
+
+# Fused operations that attribution would not see into, beyond those of the core set.
+_FUSED = (
+    "native_layer_norm",
+    "native_layer_norm_backward",
+    "_softmax",
+    "_softmax_backward_data",
+    "_log_softmax",
+    "_log_softmax_backward_data",
+    "gelu",
+    "gelu_backward",
+    "silu",
+    "silu_backward",
+    "addmm",
+    "nll_loss_forward",
+    "nll_loss_backward",
+    "nll_loss2d_forward",
+    "nll_loss2d_backward",
+    "embedding_dense_backward",
+    "native_batch_norm",
+    "native_batch_norm_backward",
+    "native_dropout",
+    "native_dropout_backward",
+)
+# Decomposed, these lose what the tape's own rules know better: a mean is a sum and a division.
+_KEPT = ("mean", "sum", "amax", "where", "cat", "copy", "clone", "_to_copy", "fill", "zero", "lerp")
+
+
+def autograd_node() -> Any:
+    """Return the node of the backward pass that is running now, or None.
+
+    Returns
+    -------
+    object or None
+        None, too, where torch does not tell: backward operations then have no path.
+    """
+    return None if _NODE is None else _NODE()
+
+
+def sequence_number() -> int | None:
+    """Return the number of the autograd node that was made last in this thread.
+
+    Returns
+    -------
+    int or None
+        torch counts the next one, hence the -1.
+    """
+    return None if _SEQUENCE is None else _SEQUENCE() - 1
+
+
+def storage_key(tensor: Any) -> int:
+    """Return what tells the tensor's storage from every other that is alive, empty ones included.
+
+    Parameters
+    ----------
+    tensor : Tensor
+
+    Returns
+    -------
+    int
+    """
+    storage = tensor.untyped_storage()
+    key = getattr(storage, "_cdata", None)
+    return storage.data_ptr() if key is None else int(key)
+
+
+@contextlib.contextmanager
+def without_mkldnn() -> Iterator[None]:
+    """Switch oneDNN off: its kernels, such as whole recurrent layers, have no binary64 form.
+
+    The public switch warns about hardware that is not there, and a warning is an error to some.
+    """
+    get, put = getattr(torch._C, "_get_mkldnn_enabled", None), getattr(torch._C, "_set_mkldnn_enabled", None)
+    if get is None or put is None:
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
+        return
+    before = get()
+    put(False)
+    try:
+        yield
+    finally:
+        put(before)
+
+
+def decompositions() -> dict[Any, Callable[..., Any]]:
+    """Return torch's own decompositions of fused operations, overload by overload.
+
+    Returns
+    -------
+    dict
+    """
+    from torch._decomp import core_aten_decompositions, get_decompositions
+
+    aten = torch.ops.aten
+    table = dict(core_aten_decompositions())
+    table.update(get_decompositions([getattr(aten, name) for name in _FUSED if hasattr(aten, name)]))
+    return {key: rule for key, rule in table.items() if _plain(key) not in _KEPT}
+
+
+def _plain(func: Any) -> str:
+    # "aten::lerp_.Scalar" is a form of lerp
+    return str(func.name()).split("::")[-1].split(".")[0].rstrip("_")
+
+
+def is_compiled(module: Any) -> bool:
+    """Whether a module's kernels were generated, so that its operations are not seen.
+
+    Parameters
+    ----------
+    module : Module
+
+    Returns
+    -------
+    bool
+    """
+    return hasattr(module, "_orig_mod") or isinstance(module, torch.jit.ScriptModule)

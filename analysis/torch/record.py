@@ -1,0 +1,163 @@
+"""Tapes and recordings of unmodified torch modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from floatemu.errors import UnsupportedError
+
+from ..ops import Builder
+from ..tape import Tape
+from .calls import Recording, flatten
+from .mode import Listener, Recorder
+from .private import is_compiled, without_mkldnn
+from .prune import prune
+from .translate import Translator
+
+__all__ = ["capture", "record"]
+
+Loss = Callable[[Any], Any]
+
+
+def record(
+    module: Any,
+    *inputs: Any,
+    loss: Loss | None = None,
+    optimizer: Any = None,
+    keywords: Mapping[str, Any] | None = None,
+    decompose: bool = True,
+    name: str | None = None,
+) -> Tape:
+    """Record one run of an unmodified module; see :func:`analysis.recording.record`.
+
+    Parameters
+    ----------
+    module, inputs, loss, optimizer, keywords, decompose, name
+        As those of that function.
+
+    Returns
+    -------
+    Tape
+
+    Raises
+    ------
+    UnsupportedError
+        If the module is compiled, or the loss is no scalar.
+
+    Examples
+    --------
+    >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh())
+    >>> tape = record(net, torch.ones(1, 2), loss=lambda y: y.sum())
+    >>> list(tape.targets)
+    ['result', 'loss', 'grad:0.weight', 'grad:0.bias']
+    >>> {node.path for node in tape.nodes if node.op == "tanh"}, tape.meta["opaque"]
+    ({'1'}, {})
+    """
+    builder = Builder(name or type(module).__name__)
+    translator = Translator(builder)
+    recorder = _recorder(module, translator, decompose)
+    for role, named in (("parameter", module.named_parameters()), ("constant", module.named_buffers())):
+        for path, one in named:
+            translator.naming = (role, path)
+            recorder.ref(one)
+    given = list(flatten((inputs, dict(keywords or {})), torch.Tensor))
+    for index, one in enumerate(given):
+        translator.naming = ("input", "input" if len(given) == 1 else f"input{index}")
+        recorder.ref(one)
+    translator.naming = ("", "")
+    result, lost = _run(recorder, inputs, keywords or {}, loss, optimizer)
+    read = translator.memory.read
+    if isinstance(result, torch.Tensor) and result.is_floating_point():
+        builder.target("result", read(recorder.ref(result)))
+    if lost is not None:
+        builder.target("loss", read(recorder.ref(lost)))
+        for path, one in module.named_parameters():
+            if one.grad is not None:
+                builder.target(f"grad:{path}", read(recorder.ref(one.grad)))
+        for path, one in module.named_parameters() if optimizer is not None else ():
+            builder.target(f"new:{path}", read(recorder.ref(one)))
+    prune(builder, translator.abandoned)
+    counts = {key: dict(getattr(translator, key)) for key in ("opaque", "drawn", "frozen", "escapes")}
+    return builder.build(recorded=type(module).__name__, torch=torch.__version__, decomposed=decompose, **counts)
+
+
+def capture(
+    module: Any,
+    *inputs: Any,
+    loss: Loss | None = None,
+    optimizer: Any = None,
+    keywords: Mapping[str, Any] | None = None,
+    decompose: bool = True,
+) -> Recording:
+    """Record the calls themselves, with all their results: what a replay through torch is checked against.
+
+    Parameters
+    ----------
+    module, inputs, loss, optimizer, keywords, decompose
+        As those of :func:`record`.
+
+    Returns
+    -------
+    Recording
+
+    Raises
+    ------
+    UnsupportedError
+        As :func:`record`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> found = capture(torch.nn.Linear(2, 3), torch.ones(1, 2), loss=lambda y: y.sum())
+    >>> found.replay()
+    []
+    """
+    recording = Recording()
+    recorder = _recorder(module, recording, decompose)
+    recording.result, recording.loss = _run(recorder, inputs, keywords or {}, loss, optimizer)
+    for path, one in module.named_parameters():
+        if one.grad is not None:
+            recording.gradients[path] = one.grad.detach().clone()
+    return recording
+
+
+def _recorder(module: Any, listener: Listener, decompose: bool) -> Recorder:
+    if not isinstance(module, torch.nn.Module):
+        raise UnsupportedError(f"module is {type(module).__name__}; accepted: a torch.nn.Module")
+    if is_compiled(module):
+        raise UnsupportedError(
+            f"{type(module).__name__} is compiled: its kernels call no operation that could be seen; "
+            "record the module it was made from"
+        )
+    return Recorder(listener, module, decompose)
+
+
+def _run(
+    recorder: Recorder, inputs: tuple[Any, ...], keywords: Mapping[str, Any], loss: Loss | None, optimizer: Any
+) -> tuple[Any, Any]:
+    with without_mkldnn(), sdpa_kernel(SDPBackend.MATH), recorder.hooks(), recorder:
+        result = recorder.module(*inputs, **keywords)
+        recorder.path = "loss"
+        lost = loss(result) if loss is not None else _own_loss(result)
+        if lost is None:
+            return result, None
+        if not isinstance(lost, torch.Tensor) or lost.numel() != 1:
+            shown = f"a tensor of shape {tuple(lost.shape)}" if isinstance(lost, torch.Tensor) else type(lost).__name__
+            raise UnsupportedError(f"the loss is {shown}; accepted: a tensor with one element")
+        recorder.phase = "backward"
+        if lost.requires_grad:
+            lost.backward()
+        recorder.phase, recorder.path = "update", "optimizer"
+        if optimizer is not None:
+            optimizer.step()
+    return result, lost
+
+
+def _own_loss(result: Any) -> Any:
+    if isinstance(result, torch.Tensor):
+        return result if result.numel() == 1 and result.requires_grad else None
+    return getattr(result, "loss", None)
