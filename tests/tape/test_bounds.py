@@ -204,14 +204,15 @@ def test_terms_that_the_accumulator_does_not_hold_may_be_lost_below_its_range() 
 
 def test_products_below_the_least_number_are_allowed_for() -> None:
     builder = Builder("tiny")
-    x = builder.leaf("input", np.full((1, 8), 2.0**-9))
+    x = builder.leaf("input", np.full((1, 2), 2.0**-9))
     builder.target("p", x @ x.T)
-    policy = an.Policy.mixed("e5m2", accumulate="e5m2", keep=())
+    policy = an.Policy("p", (an.Rule(an.Numerics(), op="input|transpose"), an.Rule(an.Numerics(accumulate="e5m2"))))
     run = an.replay(builder.build(), policy)
     assert run.value("p") == 0  # 2^-18 is a quarter of the least number, 2^-16
     found = bounds.of(run, _node(run, "matmul"), policy)
-    assert found.measured.item() == 2.0**-15
+    assert found.measured.item() == 2.0**-17
     assert found.broken == 0
+    assert found.used > 0.2
     flat = replace(fe.get_format("e5m2"), name="e5m2 without subnormals", subnormals=False)
     policy = an.Policy("flat", (an.Rule(an.Numerics(), op="input|transpose"), an.Rule(an.Numerics(accumulate=flat))))
     assert bounds.of(an.replay(run.tape, policy), _node(run, "matmul"), policy).broken == 0
@@ -249,6 +250,8 @@ def test_factors_are_those_of_the_papers() -> None:
     assert drift(np.zeros(3), np.ones(3)) == 0.0
     assert moments(np.array([1.0, np.nan]), np.array([-1.0, 1.0])) == (-1.0, 1.0)
     assert dot(0, u, np.zeros(2)).tolist() == [0.0, 0.0]
+    assert dot(3, u, np.array(0.0), lost_product=1.0) == 3 * (1 + 2 * u)
+    assert dot(3, u, np.array(0.0), fe.Rounding.TO_ODD, lost_product=1.0) == 3 + 2 * 2 * u * 3
 
 
 def test_probabilistic_estimates_cover_random_data_far_below_the_hard_bound() -> None:
