@@ -177,7 +177,10 @@ def _overview(contents: Sequence[Content]) -> str:
         f"{escape(content.found.policy.name)}</button>"
         for index, content in enumerate(contents)
     )
-    caption = "Largest relative error (norm) at each place of the net, in every policy. Nothing is drawn for no error."
+    caption = (
+        "Largest relative error (norm) at each place of the net, in every policy; no point where it is zero, infinite "
+        "or NaN."
+    )
     figure = plot("policies", caption)
     tablist = f'<nav role="tablist" aria-label="policy">{tabs}</nav>'
     return f"{wide(listing)}\n{figure}\n{tablist}"

@@ -167,6 +167,31 @@ def test_numbers_of_the_table_are_those_of_the_analysis(two: list[an.results.Ana
             assert set(row[titles.index("events")].replace("–", "").split()) == kinds
 
 
+@pytest.mark.parametrize("policy", ["e4m3fn", "e5m2"])
+def test_events_on_the_way_come_first_and_the_gravest_before_the_rest(policy: str) -> None:
+    found = an.analyze(an.nets.llama(), policy, "float64")
+    content = gather(found)
+    ranged = content.range_events
+    kinds = {"overflow", "saturation", "nan_born", "inf_born", "underflow"}
+    key = lambda event: (event.node, event.kind, event.operand or -1)  # noqa: E731
+    assert sorted(ranged, key=key) == sorted((e for e in found.events if e.kind in kinds), key=key)
+    on_way = [event.node in content.path for event in ranged]
+    assert on_way == sorted(on_way, reverse=True)
+    for way in (True, False):
+        grave = [event.fatal and event.produced for event in ranged if (event.node in content.path) == way]
+        made = [event.produced for event in ranged if (event.node in content.path) == way]
+        assert made == sorted(made, reverse=True)
+        assert grave == sorted(grave, reverse=True)
+    tables = [rows for rows in Page(page([found])).tables if rows[0][:2] == ["kind", "what happened"]]
+    shown = [row for rows in tables for row in rows[1:]]
+    assert [row[0] for row in shown[: len(ranged)]] == [event.kind for event in ranged]
+    for event, row in zip(ranged, shown, strict=False):
+        assert row[1] == content.sentence(event)
+        assert row[2] == str(event.count)
+        assert row[5] == ("itself" if event.produced else f"%{event.producer}")
+        assert row[6] == ("yes" if event.node in content.path else "no")
+
+
 def test_contributions_add_up_within_each_group(two: list[an.results.Analysis], text: str) -> None:
     found = two[0].attribution(two[0].main, "error")
     for group, title in (("cause", "cause"), ("direction", "direction"), ("layer", "layer"), ("op", "operation")):
