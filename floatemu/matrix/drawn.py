@@ -88,7 +88,7 @@ def cancelling(q: Question, seed: int, m: int, n: int) -> Batch:
     low_a, low_b = (max(fmt.qmin, -9 if half else top - 20) for fmt, top in ((a_fmt, left), (b_fmt, right)))
     a = w.numbers(a_fmt, w.whole(low_a, max(left - 1, low_a), m, q.k), 2)
     b = w.numbers(b_fmt, w.whole(low_b, right, n, q.k), 2)
-    a = np.where(w.chance(40, m, q.k), a, 0.0)
+    a = np.where(w.chance((40, 40, 0)[seed % 3], m, q.k), a, 0.0)
     if seed % 2 and not q.accumulator and q.k > HEAD:
         a[:, HEAD:] = 0.0
     reach = HEAD if not q.accumulator and seed % 2 else q.k
@@ -130,7 +130,7 @@ def subnormal(q: Question, seed: int, m: int, n: int) -> Batch:
     middle = int(np.clip((low.emin + top) // 2, low.qmin, low.emax))
     x = w.numbers(low, np.clip(middle + w.whole(-20, 2, count, q.k), low.qmin, low.emax), 2)
     y = w.numbers(high, np.clip(low.emin + top - middle + w.whole(-20, 2, other, q.k), high.qmin, high.emax), 2)
-    x = np.where(w.chance((10, 40)[seed // 2 % 2], count, q.k), x, 0.0)
+    x = np.where(w.chance((10, 40, 0)[seed // 2 % 3], count, q.k), x, 0.0)
     own = w.whole(1, 2 ** (low.p - 1) - 1, count) if low.p > 1 else np.ones(count)
     x[:, pair[0]] = own * 2.0**low.qmin
     x[:, pair[1]] = -x[:, pair[0]] if low.signed else 0.0

@@ -156,15 +156,27 @@ def _operands(step: Fused, q: Question) -> Rule:
     if max(a.p, b.p) == 1:
         return {"normalised": False}, "products of powers of two are normalised"
     pair, fields = least_exponents(q, step.operand_emin), least_exponents(q, None)
-    if pair == fields:
+    if step.operand_emin is None or pair == fields:
         return {"operand_emin": None}, ""
     s = span(q, step)
-    highest = max(max(fields[0], pair[0]) + b.emax, max(fields[1], pair[1]) + a.emax)
-    highest += 0 if q.scale is None else 2 * q.scale.emax
-    if highest - step.fraction <= min(s.unit, s.quantum):
-        text = f"subnormal operands make products of exponents up to {highest}, beside which nothing is cut"
-        return {"operand_emin": None}, text
-    return {"operand_emin": max(step.operand_emin or 0, min(a.qmin, b.qmin))}, ""
+    scale = 0 if q.scale is None else 2 * q.scale.emax
+    # The largest exponents of products of a subnormal a, and of a subnormal b: do they cut anything?
+    tops = max(fields[0], pair[0]) + b.emax + scale, max(fields[1], pair[1]) + a.emax + scale
+    shows = [top - step.fraction > min(s.unit, s.quantum) for top in tops]
+    if not any(shows):
+        return {
+            "operand_emin": None
+        }, f"subnormal operands make products up to 2^{max(tops)}, beside which nothing is cut"
+    least = max(step.operand_emin, min(a.qmin, b.qmin))
+    for i, fmt in enumerate((a, b)):
+        if not shows[1 - i]:
+            if pair[i] == fields[i]:
+                return {
+                    "operand_emin": None
+                }, f"subnormal {(b, a)[i].name} operands make products too small to cut anything"
+            value = min(pair[i], fields[1 - i])
+            least = value if max(value, fmt.qmin) == pair[i] else least
+    return {"operand_emin": least}, ""
 
 
 def _everything(step: Fused, q: Question) -> Rule:
