@@ -124,6 +124,24 @@ class Reference:
             }
         return found
 
+    def about(self, node: int) -> dict[str, Any]:
+        """Return what is proven of one node, to stand beside what was measured there.
+
+        Parameters
+        ----------
+        node : int
+
+        Returns
+        -------
+        dict
+            ``reference_radius``, the largest of its elements (None for decisions), and ``reference_given``, the number
+            of open decisions it rests on; empty where nothing is proven.
+        """
+        if self.certificate is None:
+            return {}
+        radius = _largest(self.certificate.radii[node])
+        return {"reference_radius": radius, "reference_given": self.certificate.given[node]}
+
     def statement(self, target: str | None = None) -> str:
         """Return in a few words how far the reference, or one target of it, can be trusted.
 

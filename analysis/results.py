@@ -243,7 +243,7 @@ class Analysis:
                 "diagnosis": [cause.to_json() for cause in self.diagnose()],
                 "events": [event.to_json() for event in self.events],
                 "defects": self._defects(),
-                "nodes": [to_json(node) for node in self.nodes],
+                "nodes": [{**to_json(node), **self.reference.about(node.id)} for node in self.nodes],
                 "manifest": manifest(self),
             }
         )

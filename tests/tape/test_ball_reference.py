@@ -20,7 +20,7 @@ from floatemu.errors import UnsupportedError
 
 pytest.importorskip("flint")
 
-from analysis.certified import Certificate  # noqa: E402 (needs the extra)
+from analysis.certified import Certificate
 
 
 def _logistic(steps: int) -> Tape:
@@ -110,6 +110,12 @@ def test_open_branches_show_in_the_object_the_verdict_and_by_target() -> None:
     assert (content["certified"], content["undecided_branches"]) == (False, 2)
     assert content["given"] == {"before": 0, "after": 2}
     assert content["radii"]["before"] < 1e-30
+    given = [node["reference_given"] for node in found.to_json()["nodes"]]
+    decided = next(node.id for node in found.tape.nodes if node.op == "positive")
+    assert given[:decided] == [0] * decided
+    assert given[decided] == given[-1] == 2
+    assert found.to_json()["nodes"][decided]["reference_radius"] is None
+    assert found.to_json()["nodes"][decided - 1]["reference_radius"] > 0
     assert found.verdict().endswith("The reference is certified given 2 branches.")
     assert "certified given" not in found.verdict("before")
 
