@@ -75,7 +75,8 @@ class Exact:
             return x, None
         once = x[(*(slice(0, 1) if stride == 0 else slice(None) for stride in x.strides), ...)]  # of repeated numbers
         pairs = np.array(list(map(_split, once.ravel().tolist())), dtype=np.float64).reshape(*once.shape, 2)
-        return np.broadcast_to(pairs[..., 0], x.shape), np.broadcast_to(pairs[..., 1], x.shape)
+        head, tail = (np.broadcast_to(pairs[..., part], x.shape).copy() for part in (0, 1))
+        return head, tail
 
     def _each(self, function: Callable[..., Any], *arrays: Array) -> Array:
         out = np.empty(arrays[0].shape, dtype=object)

@@ -71,6 +71,8 @@ def test_repeated_numbers_are_lowered_once_and_shaped_alike() -> None:
     assert rest is not None
     assert np.array_equal(head, np.broadcast_to(once, (4, 3)))
     assert np.array_equal(tail, np.broadcast_to(rest, (4, 3)))
+    assert head.flags.c_contiguous
+    assert head.flags.writeable
     scalar, _ = exact.lower(exact.lift(np.array(1.0)))
     assert scalar.shape == ()
 
