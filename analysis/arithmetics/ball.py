@@ -122,7 +122,7 @@ class Ball:
         Returns
         -------
         tuple of ndarray
-            Infinities and NaN that are proven have radius 0.
+            Infinities and NaN that are proven have radius 0. A ball that holds 0 has head 0.
         """
         flat = x.ravel().tolist()
         head = np.array([float(a) for a in flat], dtype=np.float64)
@@ -145,6 +145,10 @@ class Ball:
         total = head + tail  # float() may cut where the nearest number lies above
         with np.errstate(invalid="ignore"):
             tail = np.where(np.isfinite(head), tail - (total - head), 0.0)
+        zero = (np.abs(total) <= radius) & (total != 0) & np.isfinite(radius)
+        if zero.any():  # of a ball around zero the midpoint is noise: zero with a wider radius encloses as much
+            radius[zero] = np.nextafter((radius + np.abs(total)) * (1 + 2.0**-50), _INF)[zero]
+            total[zero], tail[zero] = 0.0, 0.0
         return total.reshape(x.shape), tail.reshape(x.shape), radius.reshape(x.shape)
 
     def _array(self, items: Any, shape: tuple[int, ...]) -> Array:

@@ -125,7 +125,7 @@ def test_infinities_in_products_and_sums() -> None:
 
 
 def _around_zero(ball: Ball) -> Any:
-    # exp(1) - exp(1): zero, which no precision shows
+    # exp(1) - exp(1): zero, which no precision shows; some 2^-103 wide at 106 bits
     e = ball.exp(ball.lift(np.ones(1)))
     return ball.sub(e, ball.mul(e, ball.lift(np.ones(1))))
 
@@ -224,6 +224,14 @@ def test_precisions_out_of_range_are_refused(bits: Any) -> None:
         Ball(bits)
 
 
+def test_a_ball_around_zero_comes_out_as_zero_with_a_radius_that_holds_it() -> None:
+    ball = Ball(106)
+    x = ball.add(_around_zero(ball), ball.lift(np.array([2.0**-110])))
+    head, tail, radius = ball.enclose(x)
+    assert head[0] == tail[0] == 0.0
+    assert x[0].abs_upper() <= radius[0] < 2.0**-95
+
+
 def test_heads_are_nearest_and_radii_cover_what_two_floats_cannot_hold() -> None:
     mp = MPContext()
     mp.prec = 400
@@ -319,7 +327,7 @@ def test_open_branches_are_retried_then_pinned_counted_and_marked() -> None:
     from analysis.certified import certify
 
     tape = _tied()
-    run, proof = certify(tape, bits=54, cap=216)
+    _run, proof = certify(tape, bits=54, cap=216)
     assert proof.bits == 216, "the precision was not raised to the cap"
     branch = next(node.id for node in tape.nodes if node.op == "positive")
     assert dict(proof.undecided) == {branch: 3}
@@ -329,9 +337,20 @@ def test_open_branches_are_retried_then_pinned_counted_and_marked() -> None:
     assert proof.given[after] == 3
     assert proof.statement(before) == "certified"
     assert proof.statement(after) == "certified given 3 branches"
-    # pinned to the side on which the midpoint lies
-    source = tape.nodes[branch].inputs[0].node
-    assert np.array_equal(run.value(branch), run.value(source) > 0)
+
+
+def test_an_open_decision_goes_to_the_midpoints_side() -> None:
+    ball = Ball()
+    zero = _around_zero(ball)
+    above, below = (ball.add(zero, ball.lift(np.array([sign * 2.0**-110]))) for sign in (1, -1))
+    for x, expected in ((above, True), (below, False)):
+        assert ball.positive(x).tolist() == [expected]
+        assert ball.greater(x, ball.lift(np.zeros(1))).tolist() == [expected]
+        assert ball.greater(ball.lift(np.zeros(1)), x).tolist() == [not expected]
+        assert _doubts(ball) == [True]
+    pair = np.concatenate([below, above])
+    assert ball.argmax(pair, 0) == 1
+    assert ball.argmax(pair[::-1], 0) == 0
 
 
 def test_a_branch_that_more_bits_decide_is_decided() -> None:

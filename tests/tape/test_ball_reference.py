@@ -126,6 +126,16 @@ def test_a_target_that_is_zero_is_said_to_be() -> None:
     builder.target("y", x.exp().log() - x)
     found = an.analyze(builder.build(), "fp32", "ball")
     assert found.verdict().endswith(f"The exact y is zero as far as {found.reference.bits} bits tell.")
+    assert found.target("y").exact == 0.0
+
+
+def test_a_gradient_that_mathematics_makes_zero_is_no_work_for_binary64() -> None:
+    # the softmax does not see a constant added to all scores of a row, which is what a key's bias does
+    found = an.analyze(an.nets.attention(), "bf16", "auto", target="grad:attention.k.b")
+    assert found.reference.kind == "ball"
+    assert not found.reference.run.value(found.main).any()
+    assert an.replay(found.tape, Float64()).value(found.main).any()
+    assert found.verdict().endswith("The exact grad:attention.k.b is zero as far as 192 bits tell.")
 
 
 def test_an_unknown_value_is_not_certified_and_cannot_be_judged() -> None:
