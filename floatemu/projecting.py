@@ -288,7 +288,7 @@ def _carrier_block(
 
 
 def _in_two_steps(request: Request, flags: Any) -> bool:
-    """Whether codes are made from values, so that there is no second kernel for each mode, nor for wide codes' flags."""
+    """Whether codes are made from values: no second kernel for each mode, nor for the flags of wide codes."""
     nearest = request.projection.rounding is Rounding.NEAREST_TIES_TO_EVEN
     return not nearest or (flags is not None and request.fmt.k > 8)
 
