@@ -143,6 +143,26 @@ def _max(c: Context, x: Any, *rest: Any) -> Any:
     return _largest(c, x, rest[0] % len(x.shape), keepdim), None
 
 
+def _min(c: Context, x: Any, *rest: Any) -> Any:
+    if rest and isinstance(rest[0], Var):
+        return minimum(c.real(x), c.real(rest[0]))
+    found = _max(c, -c.real(x), *rest)
+    return -found if isinstance(found, Var) else (-found[0], None)
+
+
+def _group_norm(
+    c: Context, x: Any, weight: Any, bias: Any, batch: int, channels: int, size: int, groups: int, eps: float
+) -> tuple[Var, Var, Var]:
+    x = c.real(x)
+    rows = x.reshape((batch, groups, channels // groups * size))
+    spread, centre = _var_mean(c, rows, 2, 0, True)
+    scale = c.builder.apply("rsqrt", spread + c.builder.constant(eps))
+    found, wide = ((rows - centre) * scale).reshape(x.shape), (channels,) + (1,) * (len(x.shape) - 2)
+    found = found if weight is None else found * c.real(weight).reshape(wide)
+    found = found if bias is None else found + c.real(bias).reshape(wide)
+    return found, centre.reshape((batch, groups)), scale.reshape((batch, groups))
+
+
 def _norm(c: Context, x: Any, order: Any = 2, dims: Any = None, keepdim: bool = False, dtype: Any = None) -> Var:
     x = c.real(x)
     if order == 2:
@@ -241,6 +261,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "amax": _amax,
     "amin": _amin,
     "max": _max,
+    "min": _min,
+    "native_group_norm": _group_norm,
     "linalg_vector_norm": _norm,
     "copy_": _copy,
     "_to_copy": _same,

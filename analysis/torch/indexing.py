@@ -166,6 +166,11 @@ def _flip(c: Context, x: Any, dims: Sequence[int]) -> Var:
     return take(x, np.flip(np.arange(x.value.size).reshape(x.shape), tuple(dims)))
 
 
+def _repeat(c: Context, x: Any, times: Sequence[int]) -> Var:
+    x = c.real(x)
+    return take(x, np.tile(np.arange(x.value.size).reshape(x.shape), tuple(times)))
+
+
 RULES: dict[str, Callable[..., Any]] = {
     "mm": _matmul,
     "bmm": _matmul,
@@ -191,5 +196,6 @@ RULES: dict[str, Callable[..., Any]] = {
     "tril": _triangle(np.tril),
     "triu": _triangle(np.triu),
     "flip": _flip,
+    "repeat": _repeat,
 }
 """By name without overload."""

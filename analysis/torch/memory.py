@@ -84,8 +84,10 @@ def take(x: Var, order: Array) -> Var:
     >>> take(x, np.array([[0, 3], [1, 4], [2, 5]])).value.tolist(), b.nodes[-1].op
     ([[0.0, 3.0], [1.0, 4.0], [2.0, 5.0]], 'transpose')
     """
+    if not order.size:
+        return x.builder.leaf("constant", np.zeros(order.shape, x.value.dtype))
     repeated = [axis for axis, n in enumerate(order.shape) if n > 1 and (order == order.take([0], axis)).all()]
-    if repeated and order.size:  # an expanded axis: take it once, then repeat it
+    if repeated:  # an expanded axis: take it once, then repeat it
         return take(x, _first(order, repeated)).broadcast(order.shape)
     if order.size == x.value.size and (order.ravel() == np.arange(order.size)).all():
         return x.reshape(order.shape)
@@ -105,8 +107,8 @@ def _first(order: Array, axes: Sequence[int]) -> Array:
 
 
 def _stride(order: Array, axis: int) -> int:
-    ends = order.take([0, -1], axis).ravel()
-    return int(ends.max() - ends.min()) if order.shape[axis] > 1 else 0
+    line = order[tuple(slice(None) if one == axis else 0 for one in range(order.ndim))]
+    return abs(int(line[-1]) - int(line[0]))
 
 
 def _rectangle(x: Var, order: Array) -> Var | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import torch
 
 from .calls import Call, Ref, flatten, map_refs, ref_of
-from .private import Mode, autograd_node, decompositions, sequence_number, storage_key
+from .private import Mode, autograd_node, sequence_number, storage_key
 
 __all__ = ["Listener", "Recorder"]
 
-_OURS = str(Path(__file__).resolve().parent)
+_OURS = str(Path(__file__).resolve().parents[1])
 _TORCH = str(Path(torch.__file__).resolve().parent)
 _UNSEEN = ("profiler", "debugprims")
 _RANDOM = torch.Tag.nondeterministic_seeded
@@ -43,8 +43,8 @@ class Recorder(Mode):  # type: ignore[misc]
     listener : Listener
     module : Module
         Its submodules' names are the paths.
-    decompose : bool
-        Whether fused operations are taken apart, as torch itself would.
+    table : mapping of operation to callable, optional
+        How fused operations are taken apart; without it they stay whole.
 
     Attributes
     ----------
@@ -54,12 +54,11 @@ class Recorder(Mode):  # type: ignore[misc]
         Path of what is called outside the module.
     """
 
-    def __init__(self, listener: Listener, module: Any, decompose: bool = True) -> None:
+    def __init__(self, listener: Listener, module: Any, table: Mapping[Any, Callable[..., Any]] | None) -> None:
         super().__init__()
         self.listener, self.module = listener, module
         self.phase, self.path = "forward", ""
-        self._table: dict[Any, Callable[..., Any]] = decompositions() if decompose else {}
-        self._decompose = decompose
+        self._table = table
         self._names = {id(one): name for name, one in module.named_parameters(remove_duplicate=True)}
         self._stack: list[str] = []
         self._places: dict[int, tuple[str, str]] = {}
@@ -117,16 +116,13 @@ class Recorder(Mode):  # type: ignore[misc]
             return NotImplemented  # a subclass desugars itself first; its plain tensors come back here
         if func.namespace in _UNSEEN:
             return func(*args, **kwargs)
-        if self._decompose:
-            found = self._taken_apart(func, args, kwargs)
+        if self._table is not None:
+            rule = self._table.get(func, func.decompose)  # the latter knows operations that are composed of others
+            with self:
+                found = rule(*args, **kwargs)
             if found is not NotImplemented:
                 return found
         return self._call(func, args, kwargs)
-
-    def _taken_apart(self, func: Any, args: Any, kwargs: Any) -> Any:
-        rule = self._table.get(func, func.decompose)  # the latter knows operations that are composed of others
-        with self:
-            return rule(*args, **kwargs)
 
     def _place(self) -> tuple[str, str, str]:
         path = self._stack[-1] if self._stack else self.path
@@ -139,10 +135,17 @@ class Recorder(Mode):  # type: ignore[misc]
             return place[0], self.phase, place[1]
         if node is None:
             return self.path, "backward", _site()
-        known = self._places.get(node._sequence_nr())
-        if known is None:  # the accumulation of a parameter's gradient belongs to no forward call
-            known = (self._names.get(id(getattr(node, "variable", None)), path), "")
+        variable = getattr(node, "variable", None)
+        if variable is not None:  # the accumulation of a parameter's gradient belongs to no forward call
+            return self._names.get(id(variable), path), "backward", _site()
+        known = self._made_by(node._sequence_nr())
         return known[0], "backward", known[1]
+
+    def _made_by(self, number: int) -> tuple[str, str]:
+        # a write to a view makes further nodes after its call: they belong to the last call before them
+        while number >= 0 and number not in self._places:
+            number -= 1
+        return self._places.get(number, (self.path, ""))
 
     def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
         taken = map_refs((tuple(args), kwargs), torch.Tensor, self.ref)

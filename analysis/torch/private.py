@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from typing import Any
 
 import torch
@@ -40,6 +40,9 @@ _FUSED = (
 )
 # Decomposed, these lose what the tape's own rules know better: a mean is a sum and a division.
 _KEPT = ("mean", "sum", "amax", "where", "cat", "copy", "clone", "_to_copy", "fill", "zero", "lerp")
+
+
+_TELLING = ("torch._decomp.decompositions", "torch._refs.nn.functional")
 
 
 def autograd_node() -> Any:
@@ -99,17 +102,28 @@ def without_mkldnn() -> Iterator[None]:
         put(before)
 
 
-def decompositions() -> dict[Any, Callable[..., Any]]:
+def decompositions(known: Set[str]) -> dict[Any, Callable[..., Any]]:
     """Return torch's own decompositions of fused operations, overload by overload.
+
+    Parameters
+    ----------
+    known : set of str
+        Names of operations that have a rule: of these only the core set's decompositions are used.
 
     Returns
     -------
     dict
     """
-    from torch._decomp import core_aten_decompositions, get_decompositions
+    from torch._decomp import core_aten_decompositions, decomposition_table, get_decompositions
 
     aten = torch.ops.aten
-    table = dict(core_aten_decompositions())
+    # those registered elsewhere write one operation as another of torch's internal ones, which says nothing more
+    table = {
+        key: rule
+        for key, rule in decomposition_table.items()
+        if _plain(key) not in known and rule.__module__ in _TELLING
+    }
+    table.update(core_aten_decompositions())
     table.update(get_decompositions([getattr(aten, name) for name in _FUSED if hasattr(aten, name)]))
     return {key: rule for key, rule in table.items() if _plain(key) not in _KEPT}
 

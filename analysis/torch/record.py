@@ -14,9 +14,9 @@ from ..ops import Builder
 from ..tape import Tape
 from .calls import Recording, flatten
 from .mode import Listener, Recorder
-from .private import is_compiled, without_mkldnn
+from .private import decompositions, is_compiled, without_mkldnn
 from .prune import prune
-from .translate import Translator
+from .translate import RULES, Translator
 
 __all__ = ["capture", "record"]
 
@@ -133,7 +133,7 @@ def _recorder(module: Any, listener: Listener, decompose: bool) -> Recorder:
             f"{type(module).__name__} is compiled: its kernels call no operation that could be seen; "
             "record the module it was made from"
         )
-    return Recorder(listener, module, decompose)
+    return Recorder(listener, module, decompositions(RULES.keys()) if decompose else None)
 
 
 def _run(

@@ -1,0 +1,214 @@
+"""Small torch models that tests record, by name: what to run, on what, and the loss. Importable only with torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+
+@dataclass
+class Case:
+    """A model with its inputs; ``loss`` None where the model gives it."""
+
+    module: nn.Module
+    inputs: tuple[Any, ...] = ()
+    loss: Callable[[Any], Any] | None = None
+    keywords: dict[str, Any] = field(default_factory=dict)
+
+    def run(self, module: nn.Module | None = None, change: Callable[[Any], Any] = lambda x: x) -> Any:
+        """Return the loss of a plain run."""
+        result = (module or self.module)(*map(change, self.inputs), **self.keywords)
+        return result.loss if self.loss is None else self.loss(result)
+
+
+class Residual(nn.Module):
+    """Two blocks x + f(norm(x)) that share their weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.inner, self.head = nn.LayerNorm(6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Any) -> Any:
+        for _ in range(2):
+            x = x + nn.functional.gelu(self.inner(self.norm(x)), approximate="tanh")
+        return self.head(x)
+
+
+class Views(nn.Module):
+    """Writes through views, of which others are seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 6)
+
+    def forward(self, x: Any) -> Any:
+        y = self.layer(x).sigmoid()
+        y = y.clone()
+        turned, part = y.t(), y[:, 1:5:2]
+        part.mul_(3.0)
+        y[1].copy_(turned[:, 0])
+        turned[2] += 1.0
+        torch.clamp(y, max=2.5, out=y) if not y.requires_grad else y.clamp_(max=2.5)
+        return (turned.reshape(3, -1) * part.sum()).flip(0).tril()
+
+
+class Tied(nn.Module):
+    """One matrix as embedding and as output layer; the middle is computed again in the backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.middle = nn.Embedding(7, 4), nn.Linear(4, 4)
+
+    def forward(self, tokens: Any) -> Any:
+        x = self.table(tokens)
+        x = x + checkpoint(lambda value: torch.tanh(self.middle(value)), x, use_reentrant=False)
+        return (x @ self.table.weight.T).flatten(0, 1)
+
+
+class Masked(nn.Module):
+    """Decisions of every kind: comparisons, logic, extremes, clipping, magnitudes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 5)
+
+    def forward(self, x: Any) -> Any:
+        y = self.layer(x)
+        chosen = torch.where((y > 0.1) & ~(y >= 0.8) | (y == y.amax(1, keepdim=True)), y, 0.5 * y)
+        limited = torch.maximum(chosen, -y).clamp(-0.7, 0.9) + chosen.abs() * y.sign()
+        best, place = limited.max(dim=1)
+        return limited.masked_fill(y.lt(-0.5), 0.25) * best[:, None] + place[:, None].float() + y.min(1).values[:, None]
+
+
+def _labels(count: int, classes: int) -> Any:
+    return torch.arange(count) % classes
+
+
+def _entropy(result: Any) -> Any:
+    return nn.functional.cross_entropy(result, _labels(len(result), result.shape[1]))
+
+
+def _curve(result: Any) -> Any:
+    first = result[0] if isinstance(result, tuple) else result
+    return (first.exp() * torch.linspace(0.5, 1.0, first.shape[-1], dtype=torch.float64).to(first.dtype)).mean()
+
+
+def _cnn() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(3, stride=2, padding=1),
+        nn.Conv2d(4, 4, (3, 2), stride=(2, 1), groups=2, dilation=(1, 2)),
+        nn.SiLU(),
+        nn.AvgPool2d(2, stride=1),
+        nn.Flatten(),
+        nn.LazyLinear(3),
+    )
+
+
+def _cell(kind: str) -> nn.Module:
+    class Unrolled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = getattr(nn, kind)(3, 4)
+
+        def forward(self, x: Any) -> Any:
+            state = None
+            for row in x.unbind(1):
+                state = self.cell(row, state)
+            return state
+
+    return Unrolled()
+
+
+def _llama() -> Case:
+    import transformers
+
+    config = transformers.LlamaConfig(
+        vocab_size=13,
+        hidden_size=8,
+        intermediate_size=12,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=16,
+    )
+    tokens = torch.tensor([[1, 5, 2, 12, 7, 2], [0, 3, 3, 9, 11, 4]])
+    return Case(transformers.LlamaForCausalLM(config), keywords={"input_ids": tokens, "labels": tokens})
+
+
+def _gpt2() -> Case:
+    import transformers
+
+    config = transformers.GPT2Config(
+        vocab_size=13, n_positions=16, n_embd=8, n_layer=2, n_head=2, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0
+    )
+    tokens = torch.tensor([[1, 5, 2, 12, 7, 2], [0, 3, 3, 9, 11, 4]])
+    return Case(transformers.GPT2LMHeadModel(config), keywords={"input_ids": tokens, "labels": tokens})
+
+
+def _vit() -> Case:
+    import transformers
+
+    config = transformers.ViTConfig(
+        hidden_size=8,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=12,
+        image_size=8,
+        patch_size=4,
+        num_labels=3,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    net = transformers.ViTForImageClassification(config)
+    return Case(net, (torch.randn(2, 3, 8, 8),), lambda result: _entropy(result.logits))
+
+
+def _encoder(norm_first: bool) -> nn.Module:
+    return nn.TransformerEncoderLayer(8, 2, 12, 0.0, "gelu", batch_first=True, norm_first=norm_first)
+
+
+MODELS: dict[str, Callable[[], Case]] = {
+    "mlp": lambda: Case(
+        nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 6), nn.GELU(), nn.Linear(6, 3)),
+        (torch.randn(5, 4),),
+        _entropy,
+    ),
+    "relu mlp": lambda: Case(
+        nn.Sequential(nn.Linear(4, 8), nn.ReLU(inplace=True), nn.Linear(8, 3), nn.LeakyReLU(), nn.Softplus()),
+        (torch.randn(5, 4),),
+        lambda y: nn.functional.mse_loss(y, torch.zeros_like(y)),
+    ),
+    "residual": lambda: Case(Residual(), (torch.randn(5, 6),), _entropy),
+    "cnn": lambda: Case(_cnn(), (torch.randn(3, 2, 9, 11),), _entropy),
+    "rnn": lambda: Case(nn.RNN(3, 4, batch_first=True), (torch.randn(2, 5, 3),), _curve),
+    "gru": lambda: Case(nn.GRU(3, 4), (torch.randn(5, 2, 3),), _curve),
+    "lstm": lambda: Case(nn.LSTM(3, 4, num_layers=2, bidirectional=True), (torch.randn(4, 2, 3),), _curve),
+    "rnn cell": lambda: Case(_cell("RNNCell"), (torch.randn(2, 4, 3),), _curve),
+    "gru cell": lambda: Case(_cell("GRUCell"), (torch.randn(2, 4, 3),), _curve),
+    "lstm cell": lambda: Case(_cell("LSTMCell"), (torch.randn(2, 4, 3),), _curve),
+    "encoder": lambda: Case(_encoder(False), (torch.randn(2, 4, 8),), _curve),
+    "encoder, norm first": lambda: Case(_encoder(True), (torch.randn(2, 4, 8),), _curve),
+    "views": lambda: Case(Views(), (torch.randn(6, 4),), _curve),
+    "tied": lambda: Case(Tied(), (torch.tensor([[1, 5, 2], [2, 2, 6]]),), _entropy),
+    "masked": lambda: Case(Masked(), (torch.randn(6, 4),), _curve),
+}
+HUGGING_FACE: dict[str, Callable[[], Case]] = {"llama": _llama, "gpt2": _gpt2, "vit": _vit}
+
+
+def make(name: str) -> Case:
+    """Return a case with fixed weights and inputs, after lazy shapes are known."""
+    torch.manual_seed(3)
+    case = {**MODELS, **HUGGING_FACE}[name]()
+    if any(isinstance(one, nn.parameter.UninitializedParameter) for one in case.module.parameters()):
+        with torch.no_grad():
+            case.module.eval()(*case.inputs)
+    case.module.train()
+    return case
