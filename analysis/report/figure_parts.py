@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from .content import Content
@@ -43,18 +44,27 @@ def log(x: float | None) -> float | None:
     return round(math.log2(x), 4) if x is not None and 0 < x < math.inf else None
 
 
-def labels(content: Content) -> list[str]:
-    """Return the name of every node, for the figures: ``labels[i]`` is that of node i.
+def labels(content: Content, figures: Iterable[Figure]) -> dict[int, str]:
+    """Return the names of the nodes that figures speak of.
 
     Parameters
     ----------
     content : Content
+    figures : iterable of dict
+        A trace's ``meta.label`` names the field that holds its nodes.
 
     Returns
     -------
-    list of str
+    dict of int to str
     """
-    return [safe(node.label) for node in content.found.tape.nodes]
+    named: set[int] = set()
+    for figure in figures:
+        for trace in figure["data"]:
+            if field := trace.get("meta", {}).get("label"):
+                for item in trace[field]:  # a list, or the rows of a heat map
+                    named.update(item if isinstance(item, list) else [item])
+    nodes = content.found.tape.nodes
+    return {index: safe(nodes[index].label) for index in sorted(named - {None})}
 
 
 def axis(title: str, **more: Any) -> Figure:

@@ -8,7 +8,7 @@ from collections import Counter
 import floatemu as fe
 
 from ..dynamics import Growth, Interval
-from .content import Content
+from .content import MOST_NODES, Content
 from .figure_parts import BLUE, GREEN, GREY, ORANGE, POWER, RED, Figure, axis, frame, log, safe
 from .markup import Column, cell, escape, plot, table, wide
 
@@ -137,7 +137,10 @@ def loss_scale(content: Content, prefix: str) -> str:
         Column("greatest scale", "above it the largest element overflows", numeric=True),
     )
     rows = [(escape(part.label), escape(part.format), _power(part.low), _power(part.high)) for part in ordered]
-    caption = "Loss scales that keep each rounded tensor of the backward pass in range; green: those that suit all."
+    most = f" (the {MOST_NODES} narrowest)" if len(scale.intervals) > MOST_NODES else ""
+    caption = (
+        f"Loss scales that keep each rounded tensor of the backward pass{most} in range; green: those that suit all."
+    )
     listing = table(columns, rows, f"The {len(ordered)} tensors with the narrowest ranges", kind="sort")
     state = "good" if scale.feasible else "bad"
     words = f'<div class="complete {state}"><p>{escape(said)}</p></div>'
@@ -163,11 +166,13 @@ def scale_figure(content: Content) -> Figure | None:
     if isinstance(scale, str) or not scale.intervals:
         return None
     odd = {part.node for part in scale.conflict}
+    narrowest = sorted(scale.intervals, key=lambda part: (part.node not in odd, part.high - part.low))[:MOST_NODES]
+    shown = sorted(narrowest, key=lambda part: part.node)
     groups = (("keeps the tensor in range", BLUE, 0), ("the two that conflict", RED, 1))
-    width = min(9.0, max(1.2, 640 / len(scale.intervals)))
+    width = min(9.0, max(1.2, 640 / len(shown)))
     traces = []
     for name, colour, chosen in groups:
-        parts = [part for part in scale.intervals if (part.node in odd) == bool(chosen)]
+        parts = [part for part in shown if (part.node in odd) == bool(chosen)]
         if parts:
             traces.append(_strokes(parts, name, colour, max(width, 3.0) if chosen else width))
     shapes = []

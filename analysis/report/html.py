@@ -207,7 +207,7 @@ def _data(contents: Sequence[Content]) -> Any:
         runs.append(_histograms(content))
     return plain(
         {
-            "labels": labels(contents[0]),
+            "labels": labels(contents[0], drawn.values()),
             "figures": drawn,
             "histogram": histogram_template(),
             "runs": runs,

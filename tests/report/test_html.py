@@ -18,7 +18,6 @@ import floatemu as fe
 from analysis.ops import Builder
 from analysis.report.content import MOST_NODES, gather, stages
 from analysis.report.error_figures import depth, heat, policies
-from analysis.report.figure_parts import labels
 from analysis.report.gradient_sections import growth_figure, scale_figure
 from analysis.report.histogram import histogram
 from analysis.report.markup import bar, cell, script_json
@@ -240,7 +239,9 @@ def test_every_name_is_text_and_nothing_else() -> None:
     assert not any(name.startswith("on") for _, given in parsed.tags for name in given)
     for name in HOSTILE:
         assert name.replace("\u2028", "") in parsed.text.replace("\u2028", ""), name
-    for name in labels(gather(found)):
+    names = parsed.data()["labels"].values()
+    assert len(names) > len(HOSTILE)
+    for name in names:
         assert "<" not in name
         assert '"' not in name
     for figure in parsed.data()["figures"].values():
@@ -422,6 +423,16 @@ def test_long_tapes_stay_small_and_say_what_is_left_out() -> None:
     for _, section in SECTIONS:
         if section.__name__ in ("nodes", "ranges"):
             assert f"{content.left_out} of {len(tape)} nodes are not shown" in section(content, "r0")
+
+
+def test_figures_name_every_node_they_speak_of(text: str) -> None:
+    data = Page(text).data()
+    for figure in data["figures"].values():
+        for trace in figure["data"]:
+            field = trace.get("meta", {}).get("label")
+            rows = trace[field] if field else []
+            for row in rows if rows and isinstance(rows[0], list) else [rows]:
+                assert {str(node) for node in row if node is not None} <= set(data["labels"])
 
 
 def test_range_events_are_never_left_out_for_rounding() -> None:
