@@ -222,7 +222,7 @@ def inspect(number: str, formats: tuple[str, ...], random_bits: int) -> Answer:
 @click.option(
     "--target", type=Word(), default=None, help="Named result to judge, such as grad:W0. Default: the net's own."
 )
-@click.option("--out", type=Word(), metavar="FOLDER", default=None, help="Folder for the HTML report and CSV, JSON, PNG files.")
+@click.option("--out", type=Word(), metavar="FOLDER", default=None, help="Folder for the report, CSV, JSON and PNG.")
 @click.option("--min-bits", type=Number(nan=False), default=None, help="Exit 1 if fewer bits of the target are right.")
 @click.option("--seed", type=_Seed, default=None, help="Seed of weights and data; none for chain.  [default: 0]")
 def trace(

@@ -100,7 +100,8 @@ class Conformance:
     Attributes
     ----------
     subject : dict
-        ``kind`` (``vectors``, ``capture``, ``self``, ``torch``), ``device``, ``sm``, ``driver``, ``cuda``, ``torch``, ``cpu``.
+        ``kind`` (``vectors``, ``capture``, ``self``, ``torch``), ``device``, ``sm``, ``driver``, ``cuda``, ``torch``,
+        ``cpu``.
     tests : tuple of Outcome
     """
 
