@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -102,12 +103,13 @@ def without_mkldnn() -> Iterator[None]:
         put(before)
 
 
-def decompositions(known: Set[str]) -> dict[Any, Callable[..., Any]]:
+@lru_cache(maxsize=1)  # a third of a second, the same each time
+def decompositions(known: frozenset[str]) -> dict[Any, Callable[..., Any]]:
     """Return torch's own decompositions of fused operations, overload by overload.
 
     Parameters
     ----------
-    known : set of str
+    known : frozenset of str
         Names of operations that have a rule: of these only the core set's decompositions are used.
 
     Returns

@@ -133,7 +133,7 @@ def _recorder(module: Any, listener: Listener, decompose: bool) -> Recorder:
             f"{type(module).__name__} is compiled: its kernels call no operation that could be seen; "
             "record the module it was made from"
         )
-    return Recorder(listener, module, decompositions(RULES.keys()) if decompose else None)
+    return Recorder(listener, module, decompositions(frozenset(RULES)) if decompose else None)
 
 
 def _run(

@@ -195,6 +195,14 @@ def test_what_cannot_be_seen_is_refused() -> None:
         an.record(linear, torch.ones(1, 2), loss=lambda y: y.item())
 
 
+def test_the_example_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "torch-tracing.md").read_text(encoding="utf-8")
+    exec(compile(text.split("```")[1], "torch-tracing.md", "exec"), {"__name__": "__main__"})
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith("grad:0.weight keeps ")
+    assert len(rest) == 3
+
+
 ORDERS = {
     "all": np.arange(24),
     "reshaped": np.arange(24).reshape(4, 6),
