@@ -248,6 +248,8 @@ def _fused(q: Question) -> Family:
             yield replace(step, result=result, rounding=rounding)
 
     def promoted(step: Step) -> Iterator[Step]:
+        if isinstance(step, Promoted):  # what adds the accumulator apart has been written so
+            step = replace(step.step, order=tuple(range(step.every)))
         for every in (None, *powers(q.k // 2, step.depth)):
             yield step if every is None else Promoted(step, every)
 
@@ -266,7 +268,8 @@ def _fused(q: Question) -> Family:
             stages = [
                 Level("block length, order, cut", "head few", everything),
                 Level("rounding", "head safe", rounded),
-                Level("promotion", "safe", promoted),
+                Level("zeros and subnormal numbers", "head all", small),
+                Level("promotion", "all", promoted),
             ]
         else:
             stages.append(Level("zeros and subnormal numbers", "all", small))

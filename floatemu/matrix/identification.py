@@ -68,9 +68,8 @@ class _Fit:
         """The members of a family that every answer so far agrees with."""
         steps: list[Any] = [None]
         for number, level in enumerate(family.levels):
-            last = number + 1 == len(family.levels)
             judges = [(batch.only(mask), seen[mask]) for batch, seen, mask in self._masks(family, number) if mask.any()]
-            steps = list(self._level(family, level, steps, judges, last))
+            steps = list(self._level(family, level, steps, judges))
             if not steps:
                 break
         return steps
@@ -85,19 +84,20 @@ class _Fit:
             mask = batch.mask(sees)
             for earlier in family.levels[:number]:
                 judged = batch.mask(earlier.sees)
-                mask &= ~(judged & (seen != 0) if sees == "all" else judged)
+                mask &= ~(judged & (seen != 0) if sees.endswith("all") else judged)
             yield batch, seen, mask
 
     def _level(
-        self, family: Family, level: Level, steps: list[Any], judges: list[tuple[Batch, Array]], last: bool
+        self, family: Family, level: Level, steps: list[Any], judges: list[tuple[Batch, Array]]
     ) -> Iterator[Any]:
         known = set()
         few = [judge for judge in judges if judge[0].few] if level.plain else []
         rest = [judge for judge in judges if not (level.plain and judge[0].few)]
         verdicts: dict[Any, bool] = {}
+        whole = level.sees.endswith("all")
         for place, step in enumerate(steps):
             for refined in level.expand(step):
-                key = canonical(refined, self.q)[0] if last else refined
+                key = canonical(refined, self.q)[0] if whole else refined
                 if key in known:
                     continue
                 known.add(key)
@@ -110,7 +110,7 @@ class _Fit:
                         verdicts[form] = self.agrees(form, few, exact=False)
                     if not verdicts[form]:
                         continue
-                if self.agrees(key, rest, exact=level.sees == "all"):
+                if self.agrees(key, rest, exact=whole):
                     yield key
 
     def agrees(self, step: Any, judges: list[tuple[Batch, Array]], exact: bool = True) -> bool:

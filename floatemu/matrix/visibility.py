@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from floatemu.matrix.amd import TwoStage
 from floatemu.matrix.hypotheses import NO_FLOOR, Promoted, Question
-from floatemu.matrix.steps import Fused, Integers
+from floatemu.matrix.steps import BINARY32, Fused, Integers
 from floatemu.projection import Rounding
 
 ZERO = Rounding.TOWARD_ZERO
@@ -89,11 +89,14 @@ def canonical(step: Any, q: Question) -> tuple[Any, dict[str, str]]:
     ['accumulator_emin', 'zero_exponent']
     """
     if isinstance(step, Promoted):
-        own, why = canonical(step.step, q)
+        own, why = _fused(step.step, q)
         if own.order == tuple(range(step.every)):
-            own, more = canonical(replace(own, order=()), q)
+            own, more = _fused(replace(own, order=()), q)
             why = {**why, **more, "order": "every total has one such sum"}
         return Promoted(own, step.every), why
+    if isinstance(step, Fused) and q.promotion and step.result == BINARY32 and step.order == tuple(range(step.depth)):
+        # An accumulator that is added apart, in binary32, is a total.
+        return canonical(Promoted(replace(step, order=()), step.depth), q)
     if isinstance(step, Integers):
         return _integers(step, q)
     if isinstance(step, TwoStage):

@@ -67,6 +67,16 @@ def test_promotion_of_a_library_product_is_found():
     assert found.ok
 
 
+def test_an_accumulator_added_apart_is_a_promotion():
+    q = question("e5m2", k=64, accumulator=False, promotion=True)
+    late = Fused(16, 25, -133, order=tuple(range(32)))
+    key, _ = canonical(late, q)
+    assert key == canonical(Promoted(replace(late, order=()), 32), q)[0]
+    for draw in searching(q):
+        batch = draw(q, 7, 8, 16)
+        assert np.all(same(batch.predict(late), batch.predict(key))), batch.name
+
+
 def test_a_device_like_nothing_that_is_tried_is_refused():
     step = Fused(8, 24, -132)
     honest = device(step, "e5m2", k=16)
