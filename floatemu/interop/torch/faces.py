@@ -15,9 +15,13 @@ from floatemu.formats import get_format
 from floatemu.interop.torch import elementwise
 from floatemu.interop.torch.tensors import DTYPES, NARROW, array, check, codes, result_dtype, tensor
 from floatemu.projecting import Request
-from floatemu.projection import Rounding, Saturation
+from floatemu.projection import Rounding, Saturation, as_rounding
 
 NEAREST = Rounding.NEAREST_TIES_TO_EVEN
+PIECE = 1 << 15
+"""Numbers of dtypes that numpy has not that are handled at a time: as many as torch gives to one thread."""
+
+ARRAYS = {torch.float16: np.float16, torch.float32: np.float32, torch.float64: np.float64}
 STE = "use floatemu.interop.torch.ste_round for a straight-through one"
 UNSIGNED = {8: torch.uint8, 16: torch.uint16, 32: torch.uint32, 64: torch.uint64}
 
@@ -26,9 +30,9 @@ def _random(random: Any) -> Any:
     return random.detach().cpu().numpy() if isinstance(random, torch.Tensor) else random
 
 
-def _elsewhere(x: Any, request: Request) -> bool:
+def _elsewhere(x: Any, fmt: Format) -> bool:
     """Whether torch's operations make the result where ``x`` lies; False if it makes a round trip to the CPU."""
-    return x.device.type != "cpu" and elementwise.carrier(x.dtype, request.fmt) is not None
+    return x.device.type != "cpu" and elementwise.carrier(x.dtype, fmt) is not None
 
 
 def _copy(out: Any, result: Any) -> Any:
@@ -102,14 +106,13 @@ def round(
         _check_out(out, x)
         asked = out.dtype
     kind = result_dtype((x.dtype,), fmt, asked, "out" if out is not None else "dtype")
-    request = Request.make(fmt, rounding, saturation, random_bits, _random(random), seed, stream, nan)
-    if _elsewhere(x, request):
-        result = _narrowed(elementwise.project(x, request, coded=False), kind)
+    options: dict[str, Any] = {"saturation": saturation, "random_bits": random_bits, "random": _random(random)}
+    options |= {"seed": seed, "stream": stream, "nan": nan}
+    if _elsewhere(x, fmt):
+        result = _narrowed(elementwise.project(x, Request.make(fmt, rounding, **options), coded=False), kind)
     else:
         direct = out is not None and out.device.type == "cpu" and kind not in NARROW
         result = out.detach() if direct else None
-        options: dict[str, Any] = {"saturation": saturation, "random_bits": random_bits, "random": _random(random)}
-        options |= {"seed": seed, "stream": stream, "nan": nan}
         result = _rounded(x, fmt, rounding, kind, options, result)
         if direct:
             torch.autograd.graph.increment_version(out)
@@ -117,7 +120,21 @@ def round(
     return result if out is None else _copy(out, result)
 
 
+def _in_pieces(x: Any, fmt: Format, rounding: Any, kind: Any, options: dict[str, Any]) -> Any:
+    """Pieces that stay in the cache while they are widened, rounded and narrowed."""
+    result = torch.from_numpy(np.empty(x.shape, f"u{kind.itemsize}")).view(kind)
+    source, target = x.reshape(-1), result.view(-1)
+    for start in range(0, source.numel(), PIECE):
+        part = source[start : start + PIECE]
+        target[start : start + PIECE] = _rounded(part, fmt, rounding, kind, options, None)
+    return result
+
+
 def _rounded(x: Any, fmt: Format, rounding: Any, kind: Any, options: dict[str, Any], out: Any) -> Any:
+    # Random bits, and the place of a NaN that is refused, count from the tensor's first element.
+    alone = not as_rounding(rounding).stochastic and (fmt.has_nan or options["nan"] is not None)
+    if x.dtype in NARROW and out is None and alone and x.numel() > PIECE:
+        return _in_pieces(x.cpu(), fmt, rounding, kind, options).to(x.device)
     numbers = array(x.cpu())
     if kind in NARROW:
         if DTYPES[kind] == fmt:
@@ -125,8 +142,8 @@ def _rounded(x: Any, fmt: Format, rounding: Any, kind: Any, options: dict[str, A
             return torch.from_numpy(bits).view(kind).to(x.device)
         # binary32 holds every narrow format's values: nothing is rounded but to fmt.
         return tensor(numpy_face.round(numbers, fmt, rounding, dtype=np.float32, **options), kind).to(x.device)
-    if out is None:
-        out = torch.empty(x.shape, dtype=kind)
+    if out is None:  # numpy's memory: it asks for huge pages, which a fresh result of torch's does not get
+        out = torch.from_numpy(np.empty(x.shape, ARRAYS[kind]))
     numpy_face.round(numbers, fmt, rounding, out=out.numpy(), **options)
     return out.to(x.device)
 
@@ -135,7 +152,7 @@ def _narrowed(values: Any, kind: Any) -> Any:
     """Values that ``kind`` holds, cast to it on their device; NaN with the code that the CPU gives."""
     if values.dtype == kind or kind in (torch.float32, torch.float64):
         return values.to(kind)
-    request = Request(DTYPES[kind], Request.make(DTYPES[kind], NEAREST, 0, None, None, None, 0, None).projection)
+    request = Request.make(DTYPES[kind], NEAREST, "SAT_NONE", None, None, None, 0, None)
     if elementwise.carrier(values.dtype, DTYPES[kind]) is None:
         return tensor(array(values.cpu()), kind).to(values.device)
     return elementwise.project(values, request, coded=True).to(UNSIGNED[8 * kind.itemsize]).view(kind)
@@ -182,10 +199,9 @@ def encode(
     fmt, x = get_format(fmt), check(x, "x", STE)
     options: dict[str, Any] = {"saturation": saturation, "random_bits": random_bits, "random": _random(random)}
     options |= {"seed": seed, "stream": stream, "nan": nan}
-    request = Request.make(fmt, rounding, **options)
-    if _elsewhere(x, request):
+    if _elsewhere(x, fmt):
         kind = UNSIGNED[8 * codec.code_dtype(fmt).itemsize]
-        return elementwise.project(x, request, coded=True).to(kind)
+        return elementwise.project(x, Request.make(fmt, rounding, **options), coded=True).to(kind)
     return torch.from_numpy(np.asarray(codec.encode(array(x.cpu()), fmt, rounding, **options))).to(x.device)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -88,9 +89,14 @@ def codes(x: Any) -> Any:
 def array(x: Any) -> Array:
     """The numbers of a tensor on the CPU: a view of its memory, or binary32 copies of numbers that numpy has not."""
     x = x.resolve_neg()
-    return np.asarray((x.to(torch.float32) if x.dtype in NARROW else x).numpy())
+    if x.dtype not in NARROW:
+        return np.asarray(x.numpy())
+    wide = np.empty(x.shape, np.float32)
+    torch.from_numpy(wide).copy_(x)
+    return wide
 
 
+@cache
 def stores(dtype: Any, fmt: Format) -> bool:
     """Whether every value of ``fmt``, special ones included, is a value of a floating dtype."""
     own = DTYPES.get(dtype)
@@ -98,6 +104,11 @@ def stores(dtype: Any, fmt: Format) -> bool:
         return False
     specials = own.infinities >= fmt.infinities and own.has_nan >= fmt.has_nan
     return own.holds(fmt) and specials and own.negative_zero >= fmt.negative_zero
+
+
+@cache
+def _least(fmt: Format) -> Any:
+    return next((dtype for dtype in (torch.float32, torch.float64) if DTYPES[dtype].holds(fmt)), None)
 
 
 def result_dtype(sources: tuple[Any, ...], fmt: Format, dtype: Any, what: str = "dtype") -> Any:
@@ -136,7 +147,7 @@ def result_dtype(sources: tuple[Any, ...], fmt: Format, dtype: Any, what: str = 
         if not stores(dtype, fmt):
             raise UnsupportedError(f"{what} {dtype} cannot hold every value of {fmt.name}; use a wider floating dtype")
         return dtype
-    least = next((d for d in (torch.float32, torch.float64) if DTYPES[d].holds(fmt)), None)
+    least = _least(fmt)
     if least is None:
         raise UnsupportedError(
             f"{fmt.name} has values that float64 does not hold; pass Python numbers to floatemu's own functions"
@@ -154,6 +165,10 @@ def result_dtype(sources: tuple[Any, ...], fmt: Format, dtype: Any, what: str = 
 
 def tensor(values: Array, dtype: Any) -> Any:
     """Values that ``dtype`` holds, as a tensor; shares memory where numpy has the dtype."""
+    if dtype is torch.bfloat16 and values.dtype == np.float32:
+        # The upper half of binary32: the lower is zero in its values, and in the NaN that rounding gives.
+        upper = np.ascontiguousarray(values).view(np.uint32) >> np.uint32(16)
+        return torch.from_numpy(upper.astype(np.uint16).reshape(values.shape)).view(dtype)
     if dtype in NARROW:
         return torch.from_numpy(np.asarray(encode(values, DTYPES[dtype]))).view(dtype)
     return torch.from_numpy(np.asarray(values)).to(dtype)

@@ -1,0 +1,188 @@
+"""``floatemu validate --torch``: probes, known ways of torch, unknown deviations, the report and the command."""
+
+import json
+from importlib import resources
+
+import jsonschema
+import numpy as np
+import pytest
+
+pytest.importorskip("torch.nn", reason="torch is not installed")
+import torch
+
+import floatemu as fe
+from analysis.cli import main
+from analysis.validate import markdown
+from floatemu.interop.torch import check, probes, readings
+
+SCHEMA = json.loads(resources.files("analysis").joinpath("schemas/validate.json").read_text(encoding="utf-8"))
+E4M3, E8M0, BF16 = (fe.get_format(name) for name in ("e4m3fn", "e8m0fnu", "bfloat16"))
+
+
+@pytest.fixture(scope="module")
+def report():
+    return check.check_torch()
+
+
+def test_this_torch_deviates_in_known_ways_alone(report):
+    assert {test.id: test.first for test in report.tests if test.status == "fail"} == {}
+    assert report.ok
+    assert report.totals["compared"] > 10**6
+    assert all(test.cause for test in report.tests if test.status == "known")
+
+
+def test_every_kind_of_test_is_there(report):
+    ids = [test.id for test in report.tests]
+    assert len(ids) == len(set(ids))
+    assert {test.op for test in report.tests} == {"cast", "decode", "arithmetic", "matmul"}
+    for source in ("binary16", "binary32", "binary64"):
+        for target in ("e4m3fn", "e5m2", "e4m3fnuz", "e5m2fnuz", "e8m0fnu", "bfloat16"):
+            assert f"cast/{source}/{target}" in ids
+    assert "cast/binary64/binary16" in ids
+
+
+def test_double_rounding_is_found_and_named(report):
+    """Trap 1, as torch does it."""
+    tests = {test.id: test for test in report.tests}
+    assert tests["cast/binary64/e5m2"].cause == readings.VIA
+    assert tests["cast/binary32/e5m2"].status == "pass"
+    assert torch.tensor([1 + 2**-3 + 2**-40], dtype=torch.float64).to(torch.float8_e5m2).float().item() == 1.0
+
+
+@pytest.mark.skipif(not torch.__version__.startswith("2.13"), reason="the statement is about torch 2.13")
+def test_saturation_of_torch_2_13_is_found_and_named(report):
+    """Trap 12: infinity becomes 448."""
+    assert {test.id: test for test in report.tests}["cast/binary32/e4m3fn"].cause == readings.SATURATES
+
+
+def test_the_subject_names_torch_and_processor(report):
+    assert report.subject["torch"] == torch.__version__
+    assert report.subject["cpu"]
+    assert report.subject["kind"] == "torch"
+
+
+def test_a_deviation_that_no_way_explains_fails(monkeypatch):
+    real = check._bits
+
+    def spoiled(x):
+        codes = real(x).copy()
+        codes.reshape(-1)[100] ^= 1
+        return codes
+
+    monkeypatch.setattr(check, "_bits", spoiled)
+    found = check.check_torch(only="cast/binary16/e5m2")
+    assert [test.status for test in found.tests] == ["fail", "fail"]
+    assert not found.ok
+    assert found.tests[0].first.inputs == {"x": "0x0064"}
+    assert found.tests[0].n - found.tests[0].equal == 1
+
+
+def test_every_way_is_tried_for_every_bit():
+    one, two = np.array([0x38, 0x39], np.uint8), np.array([0x39, 0x39], np.uint8)
+    ways = [("half of it", lambda: np.array([0x39, 0x38], np.uint8)), ("all", lambda: two)]
+    found = check.judge("x", "cast", {}, E4M3, {}, two, one, ways, "")
+    assert (found.status, found.cause, found.equal) == ("known", "all", 1)
+    assert check.judge("x", "cast", {}, E4M3, {}, two, one, ways[:1], "").status == "fail"
+
+
+def test_a_number_in_the_place_of_a_nan_is_a_deviation():
+    nan, other, number = (np.array([code], np.uint8) for code in (0x7F, 0xFF, 0x7E))
+    assert check.judge("x", "cast", {}, E4M3, {}, other, nan, (), "").status == "pass"
+    assert check.judge("x", "cast", {}, E4M3, {}, number, nan, (), "").status == "fail"
+
+
+def test_casts_that_torch_lacks_are_skipped_with_its_words(monkeypatch):
+    def refuse(*arguments):
+        raise NotImplementedError("no such kernel\nand more")
+
+    monkeypatch.setattr(check, "_cast", refuse)
+    found = check.check_torch(only="cast/binary16/e5m2")
+    assert {test.status for test in found.tests} == {"skipped"}
+    assert found.tests[0].reason == "torch refuses: no such kernel"
+    assert not found.ok
+
+
+@pytest.mark.parametrize("source", ["binary32", "binary64"])
+@pytest.mark.parametrize("target", ["e4m3fn", "binary16", "e8m0fnu"])
+def test_probes_lie_on_both_sides_of_every_tie(source, target):
+    fmt = fe.get_format(target)
+    x = probes.near(fe.get_format(source), fmt)
+    known = np.unique(fe.values(fmt)[np.isfinite(fe.values(fmt))])
+    ties = ((known[1:] + known[:-1]) / 2).astype(x.dtype)
+    assert np.isin(ties, x).all()
+    for side in (-np.inf, np.inf):
+        assert np.isin(np.nextafter(ties, x.dtype.type(side)), x).all()
+    assert np.isnan(x).any()
+    assert np.isinf(x).sum() >= 2
+    assert np.signbit(x[x == 0]).any()
+
+
+def test_exact_products_see_a_shorter_operand():
+    a, b = probes.matrices(fe.get_format("binary32"))
+    exact = fe.encode(a @ b, "binary32")
+    for cause, codes in readings.products(a, b, "binary32"):
+        assert (codes() != exact).mean() > 0.5, cause
+
+
+def test_products_in_lower_precision_would_be_known():
+    a, b = probes.matrices(fe.get_format("binary32"))
+    short = fe.encode(fe.round(a, "bfloat16") @ fe.round(b, "bfloat16"), "binary32")
+    exact = fe.encode(a @ b, "binary32")
+    ways = readings.products(a, b, "binary32")
+    found = check.judge("x", "matmul", {}, fe.get_format("binary32"), {}, short, exact, ways, "")
+    assert found.status == "known"
+    assert "bfloat16" in found.cause
+
+
+def test_e8m0_as_torch_makes_it():
+    """Trap 16: ties go up, signs are dropped, zero is the least number."""
+    x = np.array([3.0, -3.0, 0.0, 1.5, 2.0**-127, 1.25 * 2.0**-127], np.float32)
+    (_, codes), *_ = readings.casts(x, E8M0)
+    assert codes().tolist() == [129, 129, 0, 128, 0, 1]
+    assert np.array_equal(codes(), torch.from_numpy(x).to(torch.float8_e8m0fnu).view(torch.uint8).numpy())
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, report):
+    """The command; its work is done once for all tests."""
+    asked = []
+
+    def work(device, progress):
+        asked.append(device)
+        return report
+
+    monkeypatch.setattr(check, "check_torch", work)
+
+    def call(*words):
+        code = main(["validate", *words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err, asked
+
+    return call
+
+
+def test_the_command_prints_json_of_the_schema(run):
+    code, out, _, asked = run("--torch", "--json")
+    found = json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} in JSON"))
+    jsonschema.Draft202012Validator(SCHEMA).validate(found)
+    assert (code, found["ok"], found["subject"]["kind"], asked) == (0, True, "torch", ["cpu"])
+    assert f"torch on {found['subject']['device']}" in markdown(found)
+
+
+def test_the_command_prints_a_page(run):
+    code, out, _, asked = run("--torch", "--device", "cpu")
+    assert (code, asked) == (0, ["cpu"])
+    assert f"torch {torch.__version__}" in " ".join(out.split())
+    assert "double rounding" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("words", [("--torch", "--self"), ("--self", "--device", "cpu"), ("--torch", "--chunks", "3")])
+def test_bad_input_exits_with_2(run, words):
+    code, out, err, asked = run(*words)
+    assert (code, out, asked) == (2, "", [])
+    assert err
+
+
+def test_an_unknown_device_is_bad_input(capsys):
+    assert main(["validate", "--torch", "--device", "nowhere"]) == 2
+    assert "accepted: cpu" in capsys.readouterr().err
