@@ -14,7 +14,7 @@ from floatemu.errors import UnsupportedError
 
 from . import measures
 from .adjoint import adjoints, depends_on
-from .attribution import Attribution, attribute
+from .attribution import Attribution
 from .comparison import NodeReport, TargetReport, compare_target
 from .dynamics import Growth, growth, loss_scale
 from .engine import Run
@@ -105,6 +105,8 @@ class Case:
     nodes : sequence of NodeReport
     events : sequence of Event
         Branch flips included.
+    parts : Attribution
+        Of the length of the target's error.
 
     Examples
     --------
@@ -119,6 +121,7 @@ class Case:
     target: str
     nodes: Sequence[NodeReport]
     events: Sequence[Event]
+    parts: Attribution
 
 
 def diagnose(case: Case) -> tuple[Diagnosis, ...]:
@@ -148,7 +151,7 @@ class _Doctor:
         self.case = case
         self.path = depends_on(case.tape, case.tape.targets[case.target])
         self.report: TargetReport = compare_target(case.run, case.exact, case.target)
-        self.parts: Attribution = attribute(case.run, case.exact, case.target, "error", case.pinned)
+        self.parts = case.parts
         self.events = [event for event in case.events if event.node in self.path]
         self.what = f"{case.target} {self._fate()}"
 

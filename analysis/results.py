@@ -138,8 +138,15 @@ class Analysis:
         >>> found.order, abs(found.ratio - 1) < 0.01
         ('first', True)
         """
-        runs = self.runs
-        return attribute(runs["emulated"], runs["exact"], name or self.main, functional, runs["pinned"])
+        runs, name = self.runs, name or self.main
+        key = (name, functional if functional is None or isinstance(functional, str) else tuple(functional))
+        if key not in self._splits:  # two sweeps of adjoints, and several readers
+            self._splits[key] = attribute(runs["emulated"], runs["exact"], name, functional, runs["pinned"])
+        return self._splits[key]
+
+    @cached_property
+    def _splits(self) -> dict[Any, Attribution]:
+        return {}
 
     def diagnose(self, name: str | None = None) -> tuple[Diagnosis, ...]:
         """Return the causes of what happened to a target, the gravest first; nothing if nothing is wrong.
@@ -162,7 +169,10 @@ class Analysis:
         self.tape.target(name)
         runs = self.runs
         nodes = self.nodes if name == self.main else self._nodes(name)
-        return diagnose(Case(self.tape, runs["emulated"], runs["exact"], runs["pinned"], name, nodes, self.events))
+        parts = self.attribution(name, "error")
+        return diagnose(
+            Case(self.tape, runs["emulated"], runs["exact"], runs["pinned"], name, nodes, self.events, parts)
+        )
 
     def growth(self, directions: int = 2) -> dict[str, Growth]:
         """Return how the gradient of the loss grows from stage to stage, exactly and emulated.
