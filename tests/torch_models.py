@@ -70,6 +70,19 @@ class Tied(nn.Module):
         return (x @ self.table.weight.T).flatten(0, 1)
 
 
+class Mixed(nn.Module):
+    """Matrix products in bfloat16, the normalisation in float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.norm = nn.Linear(4, 4), nn.LayerNorm(4)
+
+    def forward(self, x: Any) -> Any:
+        with torch.autocast("cpu", torch.bfloat16):
+            y = self.layer(self.layer(x).tanh())
+        return self.norm(y.float())
+
+
 class Masked(nn.Module):
     """Decisions of every kind: comparisons, logic, extremes, clipping, magnitudes."""
 
@@ -96,6 +109,11 @@ def _entropy(result: Any) -> Any:
 def _curve(result: Any) -> Any:
     first = result[0] if isinstance(result, tuple) else result
     return (first.exp() * torch.linspace(0.5, 1.0, first.shape[-1], dtype=torch.float64).to(first.dtype)).mean()
+
+
+def _penalty(result: Any) -> Any:
+    slope = torch.autograd.grad(result.exp().sum(), result, create_graph=True)[0]
+    return result.sum() + slope.square().sum()
 
 
 def _cnn() -> nn.Module:
@@ -198,6 +216,12 @@ MODELS: dict[str, Callable[[], Case]] = {
     "encoder, norm first": lambda: Case(_encoder(True), (torch.randn(2, 4, 8),), _curve),
     "views": lambda: Case(Views(), (torch.randn(6, 4),), _curve),
     "tied": lambda: Case(Tied(), (torch.tensor([[1, 5, 2], [2, 2, 6]]),), _entropy),
+    "gradient penalty": lambda: Case(nn.Sequential(nn.Linear(4, 4), nn.Tanh()), (torch.randn(3, 4),), _penalty),
+    "autocast": lambda: Case(Mixed(), (torch.randn(3, 4),), _curve),
+    "bfloat16": lambda: Case(Residual().bfloat16(), (torch.randn(5, 6).bfloat16(),), _entropy),
+    "group norm": lambda: Case(
+        nn.Sequential(nn.Conv1d(3, 4, 2), nn.GroupNorm(2, 4), nn.ELU()), (torch.randn(2, 3, 6),), _curve
+    ),
     "masked": lambda: Case(Masked(), (torch.randn(6, 4),), _curve),
 }
 HUGGING_FACE: dict[str, Callable[[], Case]] = {"llama": _llama, "gpt2": _gpt2, "vit": _vit}

@@ -126,25 +126,25 @@ class Recorder(Mode):  # type: ignore[misc]
 
     def _place(self) -> tuple[str, str, str]:
         path = self._stack[-1] if self._stack else self.path
-        node = autograd_node()
-        if self.phase == "update" or (node is None and self.phase == "forward"):
+        node, number = autograd_node(), sequence_number()
+        if self.phase == "update":
+            return path, "update", _site()
+        if self._stack or (node is None and self.phase == "forward"):
             place = (path, _site())
-            number = sequence_number()
-            if self.phase == "forward" and number is not None:
+            if number is not None:
                 self._places.setdefault(number, place)
-            return place[0], self.phase, place[1]
-        if node is None:
-            return self.path, "backward", _site()
+            # a module that runs inside the backward pass is computed again for it: a checkpoint
+            return place[0], "forward" if node is None else "backward", place[1]
         variable = getattr(node, "variable", None)
-        if variable is not None:  # the accumulation of a parameter's gradient belongs to no forward call
+        if node is None or variable is not None:  # accumulating a parameter's gradient belongs to no forward call
             return self._names.get(id(variable), path), "backward", _site()
         known = self._made_by(node._sequence_nr())
         return known[0], "backward", known[1]
 
     def _made_by(self, number: int) -> tuple[str, str]:
-        # a write to a view makes further nodes after its call: they belong to the last call before them
-        while number >= 0 and number not in self._places:
-            number -= 1
+        if number not in self._places:
+            # a write to a view makes further nodes after its call: they belong to the last call before them
+            number = max((one for one in self._places if one < number), default=-1)
         return self._places.get(number, (self.path, ""))
 
     def _call(self, func: Any, args: Any, kwargs: Any) -> Any:

@@ -12,14 +12,19 @@ import torch
 
 from ..arithmetics.base import Array
 from ..ops import Builder, Var
-from . import elementwise, indexing, windows
+from . import elementwise, fused, indexing, windows
 from .calls import Call, Ref, map_refs
 from .context import Context, NoRule
 from .memory import Leaf, Memory, places
 
 __all__ = ["Translator", "to_numpy"]
 
-RULES: dict[str, Callable[..., Any]] = {**elementwise.RULES, **indexing.RULES, **windows.RULES}
+RULES: dict[str, Callable[..., Any]] = {
+    **elementwise.RULES,
+    **indexing.RULES,
+    **windows.RULES,
+    **fused.RULES,
+}
 DECISIONS = elementwise.DECISIONS
 _IGNORED = {"dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "implicit", "generator"}
 

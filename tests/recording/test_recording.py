@@ -33,6 +33,9 @@ OPTIMISERS: Optimisers = {
     "adamw": lambda p: torch.optim.AdamW(p, 0.01, amsgrad=True),
     "adamw, many tensors at once": lambda p: torch.optim.AdamW(p, 0.01, foreach=True),
     "sgd, many tensors at once": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, foreach=True),
+    "adam, one kernel": lambda p: torch.optim.Adam(p, 0.01, weight_decay=0.1, fused=True),
+    "adamw, one kernel": lambda p: torch.optim.AdamW(p, 0.01, fused=True),
+    "sgd, one kernel": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, fused=True),
     "rmsprop": lambda p: torch.optim.RMSprop(p, 0.01),
 }
 
@@ -62,25 +65,26 @@ def test_an_optimisers_step_is_on_the_tape(name: str) -> None:
     assert {node.path for node in updates} == {"optimizer"}
 
 
-def test_two_steps_are_two_tapes_of_the_same_run() -> None:
-    case, module, optimiser = _stepped("momentum", wide=False)
+@pytest.mark.parametrize("name", ["momentum", "adam", "adam, one kernel", "sgd, one kernel"])
+def test_two_steps_are_two_tapes_of_the_same_run(name: str) -> None:
+    case, module, optimiser = _stepped(name, wide=False)
     for _ in range(2):
         optimiser.zero_grad()
         tape = an.record(module, *case.inputs, loss=case.loss, optimizer=optimiser)
-    double, wide = _stepped("momentum", wide=True)[1:]
+    double, wide = _stepped(name, wide=True)[1:]
     for _ in range(2):
         wide.zero_grad()
         case.run(double, lambda x: x.double()).backward()
         wide.step()
-    # the second tape starts from binary32 weights and momentum, so that the two agree to binary32 only
+    # the second tape starts from binary32 weights and moments, so that the two agree to binary32 only
     found = an.replay(tape, an.Float64()).value("new:0.weight")
     wanted = double.get_parameter("0.weight").detach().numpy()
     assert 0 < np.linalg.norm(found - wanted) <= 1e-6 * np.linalg.norm(wanted)
 
 
-def test_a_fused_optimiser_is_opaque_and_counted() -> None:
+def test_a_fused_optimiser_without_a_rule_is_opaque_and_counted() -> None:
     case = make("mlp")
-    optimiser = torch.optim.Adam(case.module.parameters(), 0.01, fused=True)
+    optimiser = torch.optim.Adam(case.module.parameters(), 0.01, fused=True, amsgrad=True)
     tape = an.record(case.module, *case.inputs, loss=case.loss, optimizer=optimiser)
     assert tape.meta["opaque"] == {"aten._fused_adam_": 1}
     run = an.replay(tape, an.Float64())
@@ -145,6 +149,29 @@ def test_results_that_share_memory_share_a_storage() -> None:
     wanted = {"neg", "transpose", "mul"}
     assert len({node.outputs[0].storage for node in forward[start:] if node.op in wanted}) == 1
     assert wanted <= {node.op for node in forward[start:]}
+
+
+def test_backward_operations_have_the_place_of_their_forward_operation() -> None:
+    case = make("mlp")
+    tape = an.record(case.module, *case.inputs, loss=case.loss)
+    sites = {node.path: node.site for node in tape.nodes if node.direction == "forward" and not node.leaf}
+    backward = [node for node in tape.nodes if node.direction == "backward" and node.op in ("matmul", "sum")]
+    assert {node.path for node in backward} == {"loss", "0", "2", "4"}
+    assert all(node.site == sites[node.path] for node in backward)
+    products = [node for node in tape.nodes if node.op == "matmul"]
+    places = [(node.direction, node.path) for node in products]
+    forward = [("forward", "0"), ("forward", "2"), ("forward", "4")]
+    assert places == [*forward, *[("backward", name) for name in ("4", "4", "2", "2", "0")]]
+
+
+def test_what_a_checkpoint_computes_again_has_its_modules_place() -> None:
+    case = make("tied")
+    tape = an.record(case.module, *case.inputs, loss=case.loss)
+    products = [(node.direction, node.path) for node in tape.nodes if node.op == "matmul" and node.path == "middle"]
+    assert products == [("forward", "middle"), *[("backward", "middle")] * 3]
+    assert sum(node.op == "tanh" for node in tape.nodes) == 2
+    leaves = [node.path for node in tape.nodes if node.op == "parameter"]
+    assert sorted(leaves) == ["middle.bias", "middle.weight", "table.weight"]
 
 
 def test_a_tape_survives_its_file(tmp_path: Path) -> None:
