@@ -86,9 +86,11 @@ def cancelling(q: Question, seed: int, m: int, n: int) -> Batch:
     half = c_fmt == BINARY16
     left, right = min(a_fmt.emax, 7 if half else 20), min(b_fmt.emax, 6 if half else 20)
     low_a, low_b = (max(fmt.qmin, -9 if half else top - 20) for fmt, top in ((a_fmt, left), (b_fmt, right)))
-    a = w.numbers(a_fmt, w.whole(low_a, max(left - 1, low_a), m, q.k), 2)
-    b = w.numbers(b_fmt, w.whole(low_b, right, n, q.k), 2)
-    a = np.where(w.chance((40, 40, 0)[seed % 3], m, q.k), a, 0.0)
+    # Where few products are small, all of these are: in a sum of few bits a cut is not lost by rounding.
+    tops = (low_a + 6, low_b + 6) if seed % 3 == 1 else (left - 1, right)
+    a = w.numbers(a_fmt, w.whole(low_a, max(min(tops[0], left - 1), low_a), m, q.k), 2)
+    b = w.numbers(b_fmt, w.whole(low_b, min(tops[1], right), n, q.k), 2)
+    a = np.where(w.chance((40, 4, 0)[seed % 3], m, q.k), a, 0.0)
     if seed % 2 and not q.accumulator and q.k > HEAD:
         a[:, HEAD:] = 0.0
     reach = HEAD if not q.accumulator and seed % 2 else q.k
