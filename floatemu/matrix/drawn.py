@@ -237,6 +237,11 @@ def least(q: Question, seed: int, m: int, n: int, focus: int | None = None) -> B
     a = np.where(coarse, w.numbers(a_fmt, ea, 0), w.numbers(a_fmt, ea, 2))
     b = np.where(w.chance(70, n, 1), w.numbers(b_fmt, eb, 0), w.numbers(b_fmt, eb, 1))
     a = np.where(w.chance((max(2, 400 // q.k), 20, 100)[seed // 2 % 3], m, q.k), a, 0.0)
+    if scales is not None and seed % 2:
+        # Formats of few binades reach the result's quantum only as many products of one sign.
+        a = np.abs(w.numbers(a_fmt, w.whole(a_fmt.emax - 2, a_fmt.emax, m, q.k), a_fmt.p - 1))
+        b = np.abs(w.numbers(b_fmt, w.whole(b_fmt.emax - 2, b_fmt.emax, n, q.k), b_fmt.p - 1))
+        a *= np.where(w.chance(50, m, 1), -1.0, 1.0)
     tiny = w.whole(-7, 7, m, n) * 2.0**c_fmt.qmin
     c = np.where(w.chance(50, m, n), tiny, w.numbers(c_fmt, w.whole(c_fmt.qmin, c_fmt.emin + 4, m, n), 3))
     c = np.where(w.chance(40, m, n), 0.0, c)
