@@ -222,8 +222,8 @@ def least(q: Question, seed: int, m: int, n: int, focus: int | None = None) -> B
         if focus is None:
             low = goal - w.whole(0, 44, blocks)
         else:
-            low = focus + w.whole(-1, 3, blocks)
-        total = np.where(w.chance(50, blocks), low, goal - w.whole(0, 10, blocks))
+            low = focus + w.whole(-12, 3, blocks)
+        total = np.where(w.chance(50, blocks), low, goal - w.whole(-4, 10, blocks))
         halves = (np.clip(e, q.scale.qmin, q.scale.emax) for e in (total // 2, total - total // 2))
         left, right = (np.ldexp(1.0, e) for e in halves)
         scales, goal = (np.tile(left, (m, 1)), np.tile(right, (n, 1))), 0
@@ -238,10 +238,11 @@ def least(q: Question, seed: int, m: int, n: int, focus: int | None = None) -> B
     b = np.where(w.chance(70, n, 1), w.numbers(b_fmt, eb, 0), w.numbers(b_fmt, eb, 1))
     a = np.where(w.chance((max(2, 400 // q.k), 20, 100)[seed // 2 % 3], m, q.k), a, 0.0)
     if scales is not None and seed % 2:
-        # Formats of few binades reach the result's quantum only as many products of one sign.
+        # Formats of few binades reach the result's quantum only as many products of one sign,
+        # and small ones of the other sign show by themselves beside a multiple of it.
         a = np.abs(w.numbers(a_fmt, w.whole(a_fmt.emax - 2, a_fmt.emax, m, q.k), a_fmt.p - 1))
         b = np.abs(w.numbers(b_fmt, w.whole(b_fmt.emax - 2, b_fmt.emax, n, q.k), b_fmt.p - 1))
-        a *= np.where(w.chance(50, m, 1), -1.0, 1.0)
+        a *= np.repeat(np.where(w.chance(50, m, q.k // (q.block or 1)), -1.0, 1.0), q.block or 1, 1)
     tiny = w.whole(-7, 7, m, n) * 2.0**c_fmt.qmin
     c = np.where(w.chance(50, m, n), tiny, w.numbers(c_fmt, w.whole(c_fmt.qmin, c_fmt.emin + 4, m, n), 3))
     c = np.where(w.chance(40, m, n), 0.0, c)
