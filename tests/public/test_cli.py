@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 
 from analysis.cli import app, main
+from analysis.cli.commands import ORDER
 from analysis.terminal import BadInput, plain, version
 
 SCHEMAS = {
@@ -206,12 +207,20 @@ def test_error_names_what_was_given_and_what_is_accepted(run, words, given, acce
     assert error["hint"]
 
 
+def test_every_file_of_a_subcommand_is_listed_and_named_after_it():
+    folder = resources.files("analysis.cli.commands")
+    files = {path.name.removesuffix(".py") for path in folder.iterdir() if path.name.endswith(".py")}
+    assert files - {"__init__"} == set(ORDER)
+    assert tuple(app.commands) == ORDER
+
+
 def test_the_nets_of_the_command_line_are_those_of_the_package(run):
-    from analysis import cli, nets
+    from analysis import nets
+    from analysis.cli.commands import trace
     from analysis.nets.catalogue import takes
 
-    assert cli.NETS == tuple(nets.NETS)
-    assert cli.ON_DATA == tuple(name for name in nets.NETS if takes(name, "data"))
+    assert trace.NETS == tuple(nets.NETS)
+    assert trace.ON_DATA == tuple(name for name in nets.NETS if takes(name, "data"))
     found = one_object(
         run("trace", "--net", "gru", "--arg", "length=2", "--seed", "3", "--format", "bf16", "--json")[1]
     )

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from .terminal import BadInput
+from ..terminal import BadInput
 
 __all__ = ["Number", "OneOf", "Pair", "Whole", "Word"]
 
