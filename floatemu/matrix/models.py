@@ -139,9 +139,10 @@ def _nvidia() -> Iterator[MatrixUnit]:
         yield TURING.row("mma", "m8n8k4", BINARY16, BINARY16, output, step, PUBLISHED, "MS 2.1.1", "m8n8k4")
     yield from _ampere_set(AMPERE, SILICON, SILICON, "m8n8k4")
     yield from _ampere_set(ADA, SILICON, SILICON, "m8n8k4")
-    yield from _ampere_set(HOPPER, SILICON, PUBLISHED, "m8n8k4 m16n8k4 m16n8k8 m16n8k16")
-    yield from _ampere_set(BLACKWELL, SILICON, PUBLISHED, "m8n8k4 m16n8k4 m16n8k8 m16n8k16")
-    yield from _ampere_set(RTX, PUBLISHED, PUBLISHED, "m8n8k4")
+    double_shapes = "m8n8k4 m16n8k4 m16n8k8 m16n8k16"  # PTX has the larger ones from sm_90 on; SASS chains 8x8x4
+    yield from _ampere_set(HOPPER, SILICON, PUBLISHED, double_shapes)
+    yield from _ampere_set(BLACKWELL, SILICON, PUBLISHED, double_shapes)
+    yield from _ampere_set(RTX, PUBLISHED, PUBLISHED, double_shapes)
     for chip in (TURING, AMPERE, ADA, HOPPER, BLACKWELL, RTX):
         yield from _integers(chip, "mma", "m8n8k16 m16n8k16 m16n8k32", 32, "8")
         yield from _integers(chip, "mma", "m8n8k32 m16n8k32 m16n8k64", 64, "4")
