@@ -23,6 +23,7 @@ _EXTRAS = {
     "report": ("matplotlib", "plotly", "pandas", "pyarrow"),
     "flint": ("python-flint",),
     "dask": ("distributed",),
+    "lab": ("loky", "PyYAML"),
     "test": ("pytest", "hypothesis", "jsonschema", "ml_dtypes", "gfloat"),
 }
 

@@ -9,7 +9,10 @@ import pytest
 import analysis
 import floatemu
 
-OPTIONAL = {"torch", "transformers", "matplotlib", "plotly", "pandas", "pyarrow", "flint", "dask", "distributed"}
+OPTIONAL = {
+    *("torch", "transformers", "matplotlib", "plotly", "pandas", "pyarrow", "flint"),
+    *("dask", "distributed", "loky", "yaml"),
+}
 NAMES = sorted(
     info.name
     for package in (floatemu, analysis)
