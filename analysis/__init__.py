@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import bounds as bounds
+    from . import experiments as experiments
     from . import measures as measures
+    from . import mitigations as mitigations
     from . import nets as nets
     from . import optimisers as optimisers
     from .arithmetics.exact import Exact as Exact
@@ -57,8 +59,10 @@ _WHERE = {
     "analyze": "results",
     "bounds": "",
     "ensemble": "ensembles",
+    "experiments": "",
     "compare": "contrast",
     "measures": "",
+    "mitigations": "",
     "nets": "",
     "optimisers": "",
     "record": "recording",

@@ -19,7 +19,10 @@ from .tape import Node
 __all__ = ["NAMED", "Numerics", "Policy", "Rule"]
 
 NAMED = ("torch_amp", "fp8_recipe")
-_ACCEPTED = f"accepted: {', '.join(NAMED)}, mixed:FORMAT, FORMAT, FORMAT/SatFinite, FORMAT/ROUNDING"
+SCALINGS = (None, "operands", "result", "all")
+_ACCEPTED = (
+    f"accepted: {', '.join(NAMED)}, mixed:FORMAT, mixed:FORMAT:ACCUMULATOR, FORMAT, FORMAT/SatFinite, FORMAT/ROUNDING"
+)
 _LARGEST, _LEAST_EXPONENT = Fraction(sys.float_info.max), -1074  # of binary64
 
 
@@ -60,6 +63,9 @@ class Numerics:
         Added to the streams of stochastic rounding.
     gradients : Format or str, optional
         Format of operands that were made in the backward pass; default ``operands``.
+    scaling : str, optional
+        "operands", "result" or "all": those are multiplied by a power of two first, for each tensor the largest that
+        keeps it within the format, and divided by it afterwards. Default: rounded as they are.
 
     Raises
     ------
@@ -82,6 +88,7 @@ class Numerics:
     stream: int = 0
     gradients: fe.Format | str | None = None
     promote_every: int | None = None
+    scaling: str | None = None
 
     def __post_init__(self) -> None:
         if self.unit is not None:
@@ -96,6 +103,8 @@ class Numerics:
                 _check_range(chosen)
             object.__setattr__(self, name, chosen)
         fe.Order.parse(self.order)
+        if self.scaling not in SCALINGS:
+            raise UnsupportedError(f"scaling={self.scaling!r}; accepted: None, operands, result, all")
         if self.promote_every is not None and self.unit is None:
             raise UnsupportedError("promote_every is a matter of a matrix unit; give unit= too")
         if self.unit is not None:
@@ -151,7 +160,9 @@ class Numerics:
         -------
         Rounder or None
         """
-        return None if self.format is None else Rounder(self.format, self.projection, seed, stream + self.stream)
+        if self.format is None:
+            return None
+        return Rounder(self.format, self.projection, seed, stream + self.stream, self.scaling in ("result", "all"))
 
     def operand_rounder(self, gradient: bool, seed: int, stream: int) -> Rounder | None:
         """Return what rounds an operand; None where it is used as it is.
@@ -167,7 +178,9 @@ class Numerics:
         Rounder or None
         """
         fmt = _format(self.gradients if gradient else self.operands)
-        return None if fmt is None else Rounder(fmt, self.projection, seed, stream + self.stream)
+        if fmt is None:
+            return None
+        return Rounder(fmt, self.projection, seed, stream + self.stream, self.scaling in ("operands", "all"))
 
     @property
     def plain(self) -> bool:
@@ -386,7 +399,9 @@ class Policy:
             Rule(Numerics(result=compute, projection=projection)),
         ]
         suffix = "" if projection.saturation is fe.Saturation.SAT_NONE else f"/{projection.saturation.name}"
-        return Policy(f"mixed:{fe.get_format(compute).name}{suffix}", tuple(rules))
+        narrow = fe.get_format(accumulate)
+        sums = "" if narrow.name == "binary32" else f":{narrow.name}"
+        return Policy(f"mixed:{fe.get_format(compute).name}{sums}{suffix}", tuple(rules))
 
     @staticmethod
     def named(name: str) -> Policy:
@@ -399,8 +414,9 @@ class Policy:
             sums; loss and exp, log, sum, div, sqrt, rsqrt, erf work in binary32; all else in binary16; parameters stay
             binary32. ``fp8_recipe``: matrix products take weights and activations in e4m3fn and gradients in e5m2
             (saturating, without scaling), add in binary32, give bfloat16; all else in bfloat16, loss in binary32;
-            parameters stay binary32. ``mixed:FORMAT``. ``FORMAT`` and ``FORMAT/MODE...``: uniform, with a rounding or
-            saturation mode, such as ``e4m3fn/SatFinite`` or ``bf16/toward_zero``.
+            parameters stay binary32. ``mixed:FORMAT`` and ``mixed:FORMAT:ACCUMULATOR``. ``FORMAT`` and
+            ``FORMAT/MODE...``: uniform, with a rounding or saturation mode, such as ``e4m3fn/SatFinite`` or
+            ``bf16/toward_zero``.
 
         Returns
         -------
@@ -435,7 +451,8 @@ class Policy:
         head, _, rest = name.partition(":")
         try:
             if head == "mixed" and rest:
-                return Policy.mixed(rest)
+                compute, _, accumulate = rest.partition(":")
+                return Policy.mixed(compute, accumulate or "binary32")
             return _uniform_by_name(name)
         except (fe.FormatError, fe.ProjectionError) as error:
             raise UnsupportedError(f"no policy is named {name!r} ({error}); {_ACCEPTED}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,9 @@ class Rounder:
         For the stochastic modes.
     stream : int
         For the stochastic modes: another number for each rounding of a run.
+    scaled : bool
+        Whether an array is multiplied by a power of two first, the largest that keeps its finite elements within the
+        format, and divided by it afterwards.
 
     Examples
     --------
@@ -40,27 +44,42 @@ class Rounder:
     projection: fe.Projection
     seed: int = 0
     stream: int = 0
+    scaled: bool = False
 
-    def with_flags(self, x: Array) -> tuple[Array, Array]:
-        """Return (values, flags), float64 and uint8, shaped like x."""
+    def scale(self, x: Array) -> float:
+        """Return what an array is multiplied by before it is rounded, 1 unless ``scaled``."""
+        if not self.scaled:
+            return 1.0
+        largest, top = float(np.abs(x[np.isfinite(x)]).max(initial=0.0)), float(self.fmt.max)
+        power = math.frexp(top)[1] - math.frexp(largest)[1]
+        if math.ldexp(largest, power) > top:
+            power -= 1
+        return math.ldexp(1.0, min(power, 1023)) if largest else 1.0
+
+    def _options(self) -> dict[str, Any]:
         random: dict[str, Any] = {}
         if self.projection.rounding.stochastic:
             random = {"random_bits": self.projection.random_bits, "seed": self.seed, "stream": self.stream}
-        values, flags = fe.round_with_flags(
-            x,
-            self.fmt,
-            self.projection.rounding,
-            saturation=self.projection.saturation,
+        return {
+            "rounding": self.projection.rounding,
+            "saturation": self.projection.saturation,
             # a NaN reaching a format that has none must not stop a replay; its birth is an event of its own
-            nan=None if self.fmt.has_nan else "max",
-            dtype=np.float64,
+            "nan": None if self.fmt.has_nan else "max",
+            "dtype": np.float64,
             **random,
-        )
-        return np.asarray(values), np.asarray(flags)
+        }
+
+    def with_flags(self, x: Array) -> tuple[Array, Array]:
+        """Return (values, flags), float64 and uint8, shaped like x."""
+        scale = self.scale(x)
+        values, flags = fe.round_with_flags(x * scale if self.scaled else x, self.fmt, **self._options())
+        return np.asarray(values / scale if self.scaled else values), np.asarray(flags)
 
     def __call__(self, x: Array) -> Array:
         """Return the rounded values."""
-        return self.with_flags(x)[0]
+        scale = self.scale(x)
+        values = fe.round(x * scale if self.scaled else x, self.fmt, **self._options())
+        return np.asarray(values / scale if self.scaled else values)
 
 
 class Emulated(Float64):

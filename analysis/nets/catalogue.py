@@ -154,7 +154,7 @@ def build(name: str, texts: Mapping[str, str] | None = None, data: Any = None, s
     Traceback (most recent call last):
         ...
     floatemu.errors.UnsupportedError: lstm takes no argument 'depth'; accepted: length, hidden, features, batch, \
-forget_bias, scale, loss, optimizer, steps
+forget_bias, scale, loss, recall, optimizer, steps
     """
     known = arguments(name)
     values: dict[str, Any] = dict(_CHAIN) if name == "chain" else {}

@@ -6,10 +6,11 @@ import math
 
 from ..nets.attending import attend, check_heads, check_mask
 from ..nets.checks import check_choice, check_count, check_flag, check_number, check_seed
-from ..nets.layers import linear, normalised
+from ..nets.layers import BRANCH_SCALES, linear, normalised, scaled_branch
 from ..nets.leaves import Leaves, tokens
 from ..nets.program import Outcome, record
 from ..ops import ACTIVATIONS, Var, cross_entropy, silu
+from ..ops.normalise import check_norm
 from ..optimisers import Optimiser
 from ..tape import Tape
 
@@ -50,6 +51,8 @@ def transformer(
     padding: int = 0,
     std: float = 0.02,
     eps: float = 1e-5,
+    norm: str | None = "layer",
+    branch_scale: str | None = None,
     optimizer: Optimiser | str | None = None,
     steps: int = 1,
 ) -> Tape:
@@ -69,6 +72,10 @@ def transformer(
         Standard deviation of all weights (uniform).
     eps : float
         Of the normalisations.
+    norm : str or None
+        "layer", "rms", "batch" or "group", or none at all.
+    branch_scale : str, optional
+        "depth": each branch is divided by the square root of their number, two a layer.
     optimizer, steps
         See :func:`~analysis.nets.mlp`.
 
@@ -100,11 +107,15 @@ def transformer(
     check_flag(causal=causal)
     check_number(0.0, 10.0, std=std)
     check_number(0.0, 1.0, eps=eps)
+    check_norm(norm)
+    check_choice(BRANCH_SCALES, branch_scale=branch_scale)
     limit = math.sqrt(3.0) * std
 
     def normal(leaves: Leaves, x: Var) -> Var:
+        if norm is None:
+            return x
         with leaves.at("norm") as path:
-            return normalised(leaves, x, "layer", f"{path}.gain", f"{path}.bias", eps)
+            return normalised(leaves, x, norm, f"{path}.gain", f"{path}.bias", eps)
 
     def program(leaves: Leaves) -> Outcome:
         text, labels = _text(leaves, seed, batch, length, vocabulary)
@@ -116,7 +127,7 @@ def transformer(
                 with leaves.at("attention"):
                     found = normal(leaves, x)
                     found = attend(leaves, found, heads, limit, causal=causal, mask_value=mask_value, padding=padding)
-                x = x + found
+                x = x + scaled_branch(found, branch_scale, 2 * layers)
                 with leaves.at("mlp"):
                     found = normal(leaves, x)
                     with leaves.at("up"):
@@ -125,7 +136,7 @@ def transformer(
                         found = ACTIVATIONS[activation](found)
                     with leaves.at("down"):
                         found = linear(leaves, found, width, limit)
-                x = x + found
+                x = x + scaled_branch(found, branch_scale, 2 * layers)
         x = normal(leaves, x)
         with leaves.at("head"):
             logits = linear(leaves, x, vocabulary, limit, bias=False)
@@ -134,6 +145,8 @@ def transformer(
     facts = {"layers": layers, "width": width, "heads": heads, "length": length, "vocabulary": vocabulary}
     facts |= {"batch": batch, "causal": causal, "padding": padding}
     words = {"activation": activation, "mask_value": repr(float(mask_value)), "data": "synthetic"}
+    words |= {} if norm == "layer" else {"norm": str(norm).lower()}
+    words |= {} if branch_scale is None else {"branch_scale": branch_scale}
     return record("transformer", program, seed, optimizer, steps, **facts, **words, std=std, eps=eps)
 
 

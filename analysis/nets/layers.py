@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 
+from floatemu.errors import UnsupportedError
+
 from ..nets.leaves import Leaves
 from ..ops import Var, layer_norm, rms_norm, standardise
 
-__all__ = ["linear", "normalised"]
+__all__ = ["BRANCH_SCALES", "GROUPS", "linear", "normalised", "scaled_branch"]
+
+BRANCH_SCALES = (None, "depth")
+
+GROUPS = 4
+"""Of group normalisation."""
 
 
-def linear(leaves: Leaves, x: Var, width: int, bound: float, bias: bool = True) -> Var:
+def linear(leaves: Leaves, x: Var, width: int, start: float | str, bias: bool = True) -> Var:
     """Record x @ W + b, all leading axes of x as rows of one matrix.
 
     Parameters
@@ -20,8 +27,8 @@ def linear(leaves: Leaves, x: Var, width: int, bound: float, bias: bool = True) 
     x : Var
         Shape (..., features).
     width : int
-    bound : float
-        Of the weights; the bias starts at 0.
+    start : float or str
+        Bound or initialisation of the weights, see :meth:`~analysis.nets.leaves.Leaves.drawn`; the bias starts at 0.
     bias : bool
 
     Returns
@@ -42,7 +49,7 @@ def linear(leaves: Leaves, x: Var, width: int, bound: float, bias: bool = True) 
     """
     path = leaves.builder.path
     rows = x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
-    product = rows @ leaves.drawn(f"{path}.W", (x.shape[-1], width), bound)
+    product = rows @ leaves.drawn(f"{path}.W", (x.shape[-1], width), start)
     if bias:
         product = product + leaves.filled(f"{path}.b", (width,))
     return product.reshape((*x.shape[:-1], width))
@@ -59,7 +66,8 @@ def normalised(
     x : Var
         Shape (..., features); for images (batch, channels, height, width), which "batch" alone takes.
     kind : str
-        "layer" and "rms" work on the last axis, "batch" on all but the features (channels).
+        "layer" and "rms" work on the last axis, "group" on four groups of it, "batch" on all but the features
+        (channels).
     gain, bias : str
         Names of the parameters; "rms" has no bias.
     eps : float
@@ -69,6 +77,11 @@ def normalised(
     Returns
     -------
     Var
+
+    Raises
+    ------
+    UnsupportedError
+        If "group" does not divide the features.
 
     Examples
     --------
@@ -87,6 +100,13 @@ def normalised(
     shift = leaves.filled(bias, (features,))
     if kind == "layer":
         return layer_norm(x, scale, shift, eps, one_pass)
+    if kind == "group":
+        if features % GROUPS:
+            raise UnsupportedError(
+                f"norm='group' cuts features into {GROUPS} groups; {features} features do not divide"
+            )
+        rows = x.reshape((x.value.size // features * GROUPS, features // GROUPS))
+        return standardise(rows, 1, eps, one_pass).reshape(x.shape) * scale + shift
     if not image:
         rows = x.reshape((math.prod(x.shape[:-1]), features))
         return (standardise(rows, 0, eps, one_pass) * scale + shift).reshape(x.shape)
@@ -94,3 +114,26 @@ def normalised(
     rows = x.transpose((0, 2, 3, 1)).reshape((batch * height * width, features))
     found = standardise(rows, 0, eps, one_pass) * scale + shift
     return found.reshape((batch, height, width, features)).transpose((0, 3, 1, 2))
+
+
+def scaled_branch(branch: Var, scale: str | None, count: int) -> Var:
+    """Record a residual branch as it is or, for "depth", divided by the square root of the number of branches.
+
+    Parameters
+    ----------
+    branch : Var
+    scale : str or None
+    count : int
+
+    Returns
+    -------
+    Var
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from analysis.ops import Builder
+    >>> scaled_branch(Builder("t").leaf("input", np.ones(2)), "depth", 4).value.tolist()
+    [0.5, 0.5]
+    """
+    return branch if scale is None else branch * branch.builder.constant(1.0 / math.sqrt(count))

@@ -15,9 +15,9 @@ from ..arithmetics.base import Array
 from ..arithmetics.float64 import Float64
 from ..ops import Builder, Var
 
-__all__ = ["INITS", "MAX_PARAMETERS", "Leaves", "bound", "orthogonal", "synthetic", "tokens", "uniform"]
+__all__ = ["INITS", "MAX_PARAMETERS", "Leaves", "bound", "orthogonal", "start", "synthetic", "tokens", "uniform"]
 
-INITS = ("he", "xavier")
+INITS = ("he", "xavier", "lecun", "orthogonal", "small")
 MAX_PARAMETERS = 10**7
 _DATA = 1 << 20  # streams of synthetic data begin here, those of weights at 1
 
@@ -90,12 +90,13 @@ def orthogonal(seed: int, stream: int, n: int) -> Array:
 
 
 def bound(init: str, fan_in: int, fan_out: int) -> float:
-    """Return the bound of uniform weights: "he" (He et al. 2015, equation 10, variance 2/fan_in) or "xavier".
+    """Return the bound of uniform weights for an initialisation.
 
     Parameters
     ----------
     init : str
-        "xavier" is Glorot and Bengio 2010, equation 16.
+        "he" (He et al. 2015, equation 10, variance 2 / fan in), "xavier" (Glorot and Bengio 2010, equation 16),
+        "lecun" (LeCun et al. 1998, equation 16, variance 1 / fan in), "small" (a tenth of Xavier's).
     fan_in, fan_out : int
 
     Returns
@@ -104,10 +105,37 @@ def bound(init: str, fan_in: int, fan_out: int) -> float:
 
     Examples
     --------
-    >>> bound("he", 6, 100), bound("xavier", 1, 5)
-    (1.0, 1.0)
+    >>> bound("he", 6, 100), bound("xavier", 1, 5), bound("lecun", 3, 100)
+    (1.0, 1.0, 1.0)
     """
-    return math.sqrt(6.0 / fan_in) if init == "he" else math.sqrt(6.0 / (fan_in + fan_out))
+    found = math.sqrt({"he": 6.0 / fan_in, "lecun": 3.0 / fan_in}.get(init, 6.0 / (fan_in + fan_out)))
+    return 0.1 * found if init == "small" else found
+
+
+def start(init: str, seed: int, stream: int, shape: tuple[int, ...]) -> Array:
+    """Return the weights that a matrix begins with.
+
+    Parameters
+    ----------
+    init : str
+        One of ``INITS``: as :func:`bound` says, or "orthogonal", the first rows and columns of :func:`orthogonal`
+        (Saxe et al. 2014).
+    seed, stream : int
+    shape : tuple of int
+        (fan in, fan out).
+
+    Returns
+    -------
+    ndarray of float64
+
+    Examples
+    --------
+    >>> start("orthogonal", 0, 1, (2, 3)).shape
+    (2, 3)
+    """
+    if init == "orthogonal":
+        return orthogonal(seed, stream, max(shape))[: shape[0], : shape[1]]
+    return uniform(seed, stream, shape, bound(init, *shape))
 
 
 class Leaves:
@@ -196,14 +224,15 @@ class Leaves:
             self.parameters[name] = self.builder.leaf("parameter", value)
         return self.parameters[name]
 
-    def drawn(self, name: str, shape: tuple[int, ...], bound: float) -> Var:
-        """Return a parameter that starts uniform in [-bound, bound).
+    def drawn(self, name: str, shape: tuple[int, ...], how: float | str) -> Var:
+        """Return a parameter that starts at random.
 
         Parameters
         ----------
         name : str
         shape : tuple of int
-        bound : float
+        how : float or str
+            A bound: uniform in [-bound, bound). Or, for matrices, the name of an initialisation; see :func:`start`.
 
         Returns
         -------
@@ -224,7 +253,9 @@ class Leaves:
             return self.parameters[name]
         if math.prod(shape) > MAX_PARAMETERS:
             raise UnsupportedError(f"{name} of shape {shape} has more than {MAX_PARAMETERS} weights; make it smaller")
-        return self.parameter(name, uniform(self.seed, self.stream(), shape, bound))
+        if isinstance(how, str):
+            return self.parameter(name, start(how, self.seed, self.stream(), shape))
+        return self.parameter(name, uniform(self.seed, self.stream(), shape, how))
 
     def filled(self, name: str, shape: tuple[int, ...], value: float = 0.0) -> Var:
         """Return a parameter that starts the same everywhere.

@@ -13,8 +13,8 @@ from floatemu.errors import UnsupportedError
 from .. import datasets
 from ..arithmetics.base import Array
 from ..nets.checks import check_choice, check_count, check_flag, check_number, check_seed, widths
-from ..nets.layers import linear, normalised
-from ..nets.leaves import INITS, MAX_PARAMETERS, Leaves, bound
+from ..nets.layers import BRANCH_SCALES, linear, normalised, scaled_branch
+from ..nets.leaves import INITS, MAX_PARAMETERS, Leaves
 from ..nets.program import Outcome, record
 from ..ops import ACTIVATIONS, Var, cross_entropy
 from ..ops.normalise import check_norm
@@ -113,13 +113,15 @@ def mlp(
     seed : int
         Of the weights and of the choice of rows.
     init : str, optional
-        "he" or "xavier", uniform; default "xavier" for tanh, "he" otherwise. Biases start at 0.
+        "he", "xavier", "lecun" or "small", uniform, or "orthogonal"; default "xavier" for tanh, "he" otherwise. Biases
+        start at 0.
     norm : str, optional
-        "layer", "rms" or "batch": a normalisation before each activation, with gain "g0" ... and bias "s0" ...
+        "layer", "rms", "batch" or "group" (four groups): a normalisation before each activation, with gain "g0" ... and
+        bias "s0" ...
     eps : float
         Of the normalisation.
     one_pass : bool
-        Whether "layer" and "batch" take the variance as the mean of squares less the square of the mean.
+        Whether "layer", "batch" and "group" take the variance as the mean of squares less the square of the mean.
     optimizer : Optimiser or str, optional
         As :mod:`analysis.optimisers` makes them: its update is recorded too.
     steps : int
@@ -155,7 +157,7 @@ def mlp(
             hidden, labels = leaves.data("x", "input", x), leaves.data("y", "target", y)
         for index, (fan_in, fan_out) in enumerate(layers):
             with leaves.at(f"layer{index}"):
-                weight = leaves.drawn(f"W{index}", (fan_in, fan_out), bound(chosen, fan_in, fan_out))
+                weight = leaves.drawn(f"W{index}", (fan_in, fan_out), chosen)
                 bias = leaves.filled(f"b{index}", (fan_out,))
                 hidden = hidden @ weight + bias
                 if index + 1 == len(layers):
@@ -184,6 +186,7 @@ def residual_mlp(
     init: str | None = None,
     *,
     eps: float = 1e-5,
+    branch_scale: str | None = None,
     optimizer: Optimiser | str | None = None,
     steps: int = 1,
 ) -> Tape:
@@ -198,10 +201,12 @@ def residual_mlp(
     activation : str
         See :func:`mlp`.
     norm : str or None
-        "layer", "rms" or "batch" at the entrance of each block, or none.
+        "layer", "rms", "batch" or "group" at the entrance of each block, or none.
     batch : int
     data, seed, init, eps, optimizer, steps
         See :func:`mlp`.
+    branch_scale : str, optional
+        "depth": each block adds its branch divided by the square root of the number of blocks.
 
     Returns
     -------
@@ -222,12 +227,13 @@ def residual_mlp(
     """
     check_seed(seed)
     check_count(width=width, depth=depth)
+    check_choice(BRANCH_SCALES, branch_scale=branch_scale)
     chosen = _check(activation, init, norm, eps)
     source, x, y, classes = choose_rows(data, batch, seed)
 
     def layer(leaves: Leaves, name: str, value: Var, fan_out: int) -> Var:
         with leaves.at(name):
-            return linear(leaves, value, fan_out, bound(chosen, value.shape[-1], fan_out))
+            return linear(leaves, value, fan_out, chosen)
 
     def program(leaves: Leaves) -> Outcome:
         with leaves.at("data"):
@@ -242,11 +248,12 @@ def residual_mlp(
                 branch = layer(leaves, "up", branch, 2 * width)
                 with leaves.at(activation):
                     branch = ACTIVATIONS[activation](branch)
-                branch = layer(leaves, "down", branch, width)
+                branch = scaled_branch(layer(leaves, "down", branch, width), branch_scale, depth)
                 stream = stream + branch
         logits = layer(leaves, "head", stream, classes)
         with leaves.at("loss"):
             return Outcome(cross_entropy(logits, labels), logits)
 
     facts = {"width": width, "depth": depth, "activation": activation, "norm": norm, "batch": batch, "data": source}
-    return record("residual_mlp", program, seed, optimizer, steps, **facts, init=chosen, eps=eps)
+    extra = {} if branch_scale is None else {"branch_scale": branch_scale}
+    return record("residual_mlp", program, seed, optimizer, steps, **facts, init=chosen, eps=eps, **extra)

@@ -14,7 +14,7 @@ from ..ops import Builder, Var
 from ..optimisers import Optimiser, named
 from ..tape import Tape
 
-__all__ = ["Outcome", "Program", "record"]
+__all__ = ["Outcome", "Program", "parameters", "record"]
 
 
 @dataclass(frozen=True)
@@ -122,3 +122,35 @@ def _update(
         if last:
             builder.target(f"update:{key}", update)
             builder.target(f"new:{key}", new)
+
+
+def parameters(tape: Tape) -> dict[str, int]:
+    """Return the nodes of a recorded net's parameters by name, in the order in which they were first used.
+
+    Parameters
+    ----------
+    tape : Tape
+        As :func:`record` makes it, of one step.
+
+    Returns
+    -------
+    dict of str to int
+
+    Raises
+    ------
+    UnsupportedError
+        If parameters and gradients do not belong together: the tape is of another origin.
+
+    Examples
+    --------
+    >>> import analysis as an
+    >>> parameters(an.nets.mlp((64, 10), batch=2))
+    {'W0': 2, 'b0': 3}
+    """
+    # gradients are targets in the order of their parameters; those of what else was watched come after them
+    nodes = [node for node in tape.nodes if node.op == "parameter"]
+    names = [name.removeprefix("grad:") for name in tape.targets if name.startswith("grad:")][: len(nodes)]
+    shapes = [tape.target(f"grad:{name}").shape for name in names]
+    if shapes != [node.shape for node in nodes]:
+        raise UnsupportedError(f"{tape.name}: parameters and gradients do not pair up; accepted: a tape of an.nets")
+    return {name: node.id for name, node in zip(names, nodes)}

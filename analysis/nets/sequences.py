@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from floatemu.errors import UnsupportedError
+
 from ..arithmetics.base import Array
 from ..nets.checks import check_choice, check_count, check_number, check_seed
-from ..nets.leaves import Leaves, orthogonal, synthetic, tokens
+from ..nets.copying import FEATURES, check_recall, copy_memory
+from ..nets.layers import normalised
+from ..nets.leaves import INITS, Leaves, start, synthetic, tokens
 from ..nets.program import Outcome, record
 from ..ops import ACTIVATIONS, Var, cross_entropy, mean, sigmoid
+from ..ops.normalise import check_norm
 from ..optimisers import Optimiser
 from ..tape import Tape
 
@@ -31,6 +36,7 @@ def _unrolled(
     seed: int,
     scale: float,
     loss: str,
+    recall: int,
     optimizer: Optimiser | str | None,
     steps: int,
     **facts: Any,
@@ -41,25 +47,37 @@ def _unrolled(
     check_number(0.0, 1e38, scale=scale)
     check_choice(LOSSES, loss=loss)
     length, hidden, features, batch = (sizes[key] for key in ("length", "hidden", "features", "batch"))
-    sequence = synthetic(seed, 0, (length, batch, features), scale)
-    classes = tokens(seed, 1, (batch,), CLASSES)
+    check_recall(length, recall)
+    if recall and (features != FEATURES or loss == "linear"):
+        raise UnsupportedError(
+            f"recall={recall} with features={features}, loss={loss!r}; accepted: features={FEATURES} (symbols, blank, "
+            "cue), loss='cross_entropy'"
+        )
+    if recall:
+        sequence, classes = copy_memory(seed, 0, length, recall, batch)
+        sequence = sequence * scale
+    else:
+        sequence, classes = synthetic(seed, 0, (length, batch, features), scale), tokens(seed, 1, (batch,), CLASSES)
 
     def program(leaves: Leaves) -> Outcome:
         with leaves.at("data", step=0):
             first = {key: leaves.data(f"{key}0", "input", np.zeros((batch, hidden))) for key in states}
-        state = first
+        state, kept = first, []
         for step in range(1, length + 1):
             with leaves.at("data", step=step):
                 given = leaves.data(f"x{step}", "input", sequence[step - 1])
             with leaves.at(name, step=step):
                 state = cell(leaves, given, state)
-        last = state[states[0]]
+            kept.append(state[states[0]])
+        last = read = kept[-1]
         with leaves.at("head") as path:
+            for earlier in kept[-2 : -recall - 1 : -1]:  # states that symbols are read from, the last one at the end
+                read = read.builder.apply("concat", earlier, read, axis=0)
             limit = math.sqrt(6.0 / (hidden + CLASSES))
             if loss == "linear":
                 logits = last * leaves.data("readout", "constant", synthetic(seed, 2, (hidden,))).broadcast(last.shape)
             else:
-                logits = last @ leaves.drawn(f"{path}.W", (hidden, CLASSES), limit)
+                logits = read @ leaves.drawn(f"{path}.W", (hidden, CLASSES), limit)
                 logits = logits + leaves.filled(f"{path}.b", (CLASSES,))
         with leaves.at("loss"):
             if loss == "linear":
@@ -69,7 +87,8 @@ def _unrolled(
         watched = {f"{states[0]}0": first[states[0]], f"{states[0]}{length}": last}
         return Outcome(result, logits, watched)
 
-    return record(name, program, seed, optimizer, steps, **sizes, **facts, scale=scale, loss=loss, data="synthetic")
+    data = {"data": "copy", "recall": recall} if recall else {"data": "synthetic"}
+    return record(name, program, seed, optimizer, steps, **sizes, **facts, scale=scale, loss=loss, **data)
 
 
 def rnn(
@@ -81,12 +100,15 @@ def rnn(
     rho: float = 1.0,
     seed: int = 0,
     *,
+    init: str = "orthogonal",
+    norm: str | None = None,
     scale: float = 1.0,
     loss: str = "cross_entropy",
+    recall: int = 0,
     optimizer: Optimiser | str | None = None,
     steps: int = 1,
 ) -> Tape:
-    """Record an Elman network h <- act(x U + h W + b) with W = rho Q, Q orthogonal, unrolled over time.
+    """Record an Elman network h <- act(x U + h W + b) with W = rho Q, Q orthogonal by default, unrolled over time.
 
     The gradient of a linear one is multiplied by rho in each step, exactly.
 
@@ -98,13 +120,20 @@ def rnn(
     activation : str
         See :func:`~analysis.nets.mlp`; "identity" makes it linear.
     rho : float
-        Spectral radius of the recurrent matrix.
+        Factor of the recurrent matrix: its spectral radius, where that is orthogonal.
     seed : int
+    init : str
+        Of the recurrent matrix; see :func:`~analysis.nets.mlp`.
+    norm : str, optional
+        "layer", "rms", "batch" or "group": a normalisation before each activation, its parameters shared by all steps.
     scale : float
         Of the synthetic inputs, uniform in [-scale, scale); 0 leaves every state at 0 (for tanh and identity).
     loss : str
         "cross_entropy" of a read-out of the last state with synthetic classes, or "linear": the batch mean of the
         product of the last state with a fixed vector, whose gradient does not depend on the state.
+    recall : int
+        More than 0: the copy memory task, with as many symbols to be repeated at the end (Hochreiter and Schmidhuber
+        1997, section 5), read out at each of the last steps; it needs features=10.
     optimizer, steps
         See :func:`~analysis.nets.mlp`.
 
@@ -129,18 +158,25 @@ def rnn(
     """
     check_choice(tuple(ACTIVATIONS), activation=activation)
     check_number(-1e6, 1e6, rho=rho)
+    check_choice(INITS, init=init)
+    check_norm(norm)
     sizes = {"length": length, "hidden": hidden, "features": features, "batch": batch}
 
     def cell(leaves: Leaves, given: Var, state: dict[str, Var]) -> dict[str, Var]:
         inward = given @ leaves.drawn("U", (features, hidden), math.sqrt(6.0 / (features + hidden)))
         if "W" not in leaves.parameters:
-            leaves.parameter("W", rho * orthogonal(seed, leaves.stream(), hidden))
+            leaves.parameter("W", rho * start(init, seed, leaves.stream(), (hidden, hidden)))
         onward = state["h"] @ leaves.parameters["W"]
         total = inward + onward + leaves.filled("b", (hidden,))
+        if norm is not None:
+            with leaves.at("norm"):
+                total = normalised(leaves, total, norm, "gain", "shift")
         return {"h": ACTIVATIONS[activation](total)}
 
-    facts = {"activation": activation, "rho": rho}
-    return _unrolled("rnn", cell, ("h",), sizes, seed, scale, loss, optimizer, steps, **facts)
+    facts: dict[str, Any] = {"activation": activation, "rho": rho}
+    facts |= {} if init == "orthogonal" else {"init": init}
+    facts |= {} if norm is None else {"norm": norm}
+    return _unrolled("rnn", cell, ("h",), sizes, seed, scale, loss, recall, optimizer, steps, **facts)
 
 
 def _gates(leaves: Leaves, given: Var, h: Var, bias: Array) -> tuple[Var, Var]:
@@ -164,6 +200,7 @@ def gru(
     *,
     scale: float = 1.0,
     loss: str = "cross_entropy",
+    recall: int = 0,
     optimizer: Optimiser | str | None = None,
     steps: int = 1,
 ) -> Tape:
@@ -171,7 +208,7 @@ def gru(
 
     Parameters
     ----------
-    length, hidden, features, batch, seed, scale, loss, optimizer, steps
+    length, hidden, features, batch, seed, scale, loss, recall, optimizer, steps
         See :func:`rnn`.
 
     Returns
@@ -208,7 +245,7 @@ def gru(
         with leaves.at("state"):
             return {"h": new + update * (h - new)}
 
-    return _unrolled("gru", cell, ("h",), sizes, seed, scale, loss, optimizer, steps)
+    return _unrolled("gru", cell, ("h",), sizes, seed, scale, loss, recall, optimizer, steps)
 
 
 def lstm(
@@ -221,6 +258,7 @@ def lstm(
     *,
     scale: float = 1.0,
     loss: str = "cross_entropy",
+    recall: int = 0,
     optimizer: Optimiser | str | None = None,
     steps: int = 1,
 ) -> Tape:
@@ -228,7 +266,7 @@ def lstm(
 
     Parameters
     ----------
-    length, hidden, features, batch, seed, scale, loss, optimizer, steps
+    length, hidden, features, batch, seed, scale, loss, recall, optimizer, steps
         See :func:`rnn`.
     forget_bias : float
         Start of the forget gate's bias; the others start at 0.
@@ -272,4 +310,4 @@ def lstm(
             return {"h": leaving * c.tanh(), "c": c}
 
     facts = {"forget_bias": forget_bias}
-    return _unrolled("lstm", cell, ("h", "c"), sizes, seed, scale, loss, optimizer, steps, **facts)
+    return _unrolled("lstm", cell, ("h", "c"), sizes, seed, scale, loss, recall, optimizer, steps, **facts)

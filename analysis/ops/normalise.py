@@ -139,7 +139,7 @@ def rms_norm(x: Var, gain: Var, eps: float = 1e-6) -> Var:
     return (x * x.builder.apply("rsqrt", square + x.builder.constant(eps))) * gain
 
 
-NORMS = ("layer", "rms", "batch")
+NORMS = ("layer", "rms", "batch", "group")
 """Names of the normalisations of net builders."""
 
 
@@ -156,10 +156,10 @@ def check_norm(norm: object) -> None:
 
     Examples
     --------
-    >>> check_norm("group")
+    >>> check_norm("instance")
     Traceback (most recent call last):
         ...
-    floatemu.errors.UnsupportedError: norm='group'; accepted: None, layer, rms, batch
+    floatemu.errors.UnsupportedError: norm='instance'; accepted: None, layer, rms, batch, group
     """
     if norm is not None and norm not in NORMS:
         raise UnsupportedError(f"norm={norm!r}; accepted: None, {', '.join(NORMS)}")

@@ -239,7 +239,7 @@ def test_an_embedding_row_that_no_token_names_has_no_gradient() -> None:
         ("cnn", {"norm": "layer"}, "norm='layer'; accepted: None, batch"),
         ("cnn", {"batch": 2, "data": (np.ones((3, 5)), [0, 1, 0])}, "5 features, no square number"),
         ("residual_mlp", {"depth": 0}, r"depth=0; accepted: an integer, 1\.\.10000"),
-        ("residual_mlp", {"norm": "group"}, "norm='group'; accepted: None, layer, rms, batch"),
+        ("residual_mlp", {"norm": "instance"}, "norm='instance'; accepted: None, layer, rms, batch, group"),
         ("rnn", {"length": 2.0}, "length=2.0; accepted"),
         ("rnn", {"rho": "big"}, "rho='big'; accepted: a number"),
         ("rnn", {"loss": "hinge"}, "loss='hinge'; accepted: cross_entropy, linear"),

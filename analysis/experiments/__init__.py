@@ -1,0 +1,9 @@
+"""Training experiments: what a case is, what is measured in it, and the failures that mitigations are tried on."""
+
+from __future__ import annotations
+
+from ..experiments.case import Case, applies
+from ..experiments.failures import FAILURES, METRICS, Failure, metric
+from ..experiments.run import run_case
+
+__all__ = ["FAILURES", "METRICS", "Case", "Failure", "applies", "metric", "run_case"]
