@@ -123,9 +123,9 @@ def away(
     if mode == NA:
         return w(rem + rem) >= unit
     if mode == TZ:
-        return False
+        return rem < w(0)  # never; of the shape that the other modes answer in
     if mode == TP:
-        return (rem > w(0)) & (not negative)
+        return (rem > w(0)) & (negative ^ True)
     if mode == TN:
         return (rem > w(0)) & negative
     if mode == TO:
@@ -254,20 +254,22 @@ def project_carrier(
     out = pick(w, beyond, pick(w, negative, target.over_neg, target.over_pos), out)
     out = pick(w, mag >= infinity, pick(w, negative, target.inf_neg, target.inf_pos), out)
     out = pick(w, mag > infinity, target.nan, out)
-    if not flagged:
-        return out, w(0)
-    if mag >= infinity:
-        flags = target.inf_neg_flags if negative else target.inf_pos_flags
-        return out, (target.nan_flags if mag > infinity else flags)
-    if mag == w(0):
-        return out, target.null_flags
-    below = ((e < target.emin) | (shift_right(w, sig, w(t)) == w(0))) & (flagged != 2)
-    if below & (graded > w(0)):  # graded = 0: nothing is cut, the number is exact
-        finer = w(graded - w(1))
-        near = w(min(finer, w(t + 2)))
-        whole = shift_right(w, sig, near)
-        below = tiny(w, whole, sig, near, finer, negative, target, mode, random, n, ones)
-    return out, finite_flags(w, w(q << shift) != sig, below, q, beyond, negative, target)
+    flags = w(0)
+    if flagged:
+        if mag >= infinity:
+            flags = target.inf_neg_flags if negative else target.inf_pos_flags
+            flags = target.nan_flags if mag > infinity else flags
+        elif mag == w(0):
+            flags = target.null_flags
+        else:
+            below = ((e < target.emin) | (shift_right(w, sig, w(t)) == w(0))) & (flagged != 2)
+            if below & (graded > w(0)):  # graded = 0: nothing is cut, the number is exact
+                finer = w(graded - w(1))
+                near = w(min(finer, w(t + 2)))
+                whole = shift_right(w, sig, near)
+                below = tiny(w, whole, sig, near, finer, negative, target, mode, random, n, ones)
+            flags = finite_flags(w, w(q << shift) != sig, below, q, beyond, negative, target)
+    return out, flags
 
 
 def project_scaled(

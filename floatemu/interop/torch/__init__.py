@@ -1,7 +1,7 @@
 """floatemu on torch tensors: the faces, gradients straight through a rounding, models that compute in a recipe.
 
-On the CPU the compiled kernels work on the tensors' own memory. On other devices :func:`round` and :func:`encode`
-run the same rounding text in torch's integer operations.
+On the CPU the compiled kernels work on the tensors' own memory. :func:`round` and :func:`encode` run the same rounding
+text on CUDA as a Triton kernel, and on other devices in torch's integer operations.
 
 Examples
 --------

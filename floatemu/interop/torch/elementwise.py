@@ -1,4 +1,4 @@
-"""The rounding text of the core, run in torch's integer operations: projections on any device.
+"""Projections on any device: by the Triton kernel on CUDA, else by the core's rounding text in torch's operations.
 
 Nothing of rounding stands here. The functions of ``floatemu._core.rounding`` and ``.random`` are given int64 tensors,
 and torch's ``clamp``, ``maximum`` and ``minimum`` for the builtins ``max`` and ``min``, which branch; the numbers they
@@ -15,9 +15,11 @@ import torch
 
 from floatemu._core import random as core_random
 from floatemu._core import rounding as core
+from floatemu.codec import code_dtype
 from floatemu.errors import ProjectionError
 from floatemu.format import Format
-from floatemu.interop.torch.tensors import DTYPES
+from floatemu.interop.torch import triton_kernel
+from floatemu.interop.torch.tensors import DTYPES, UNSIGNED
 from floatemu.projecting import Request, nan_message
 from floatemu.target import carried_by, carrier_target
 
@@ -82,44 +84,46 @@ def _text() -> dict[str, Any]:
     names: dict[str, Any] = {**vars(core_random), **vars(core), "max": _max, "min": _min}
     for function in (*core_random.TEXT, *core.TEXT):
         names[function.__name__] = FunctionType(function.__code__, names, function.__name__)
-    plain = names["away"]
-
-    def away(*arguments: Any) -> Any:
-        # The directed modes ask for `not negative`, which a tensor cannot answer: both answers are made.
-        *_, negative, mode, random, n, ones = arguments
-        if mode not in (core.TP, core.TN):
-            return plain(*arguments)
-        below, above = (plain(*arguments[:5], sign, mode, random, n, ones) for sign in (True, False))
-        return torch.where(negative, torch.as_tensor(below), torch.as_tensor(above))
-
-    names["away"] = away
     return names
 
 
-def random_bits(shape: tuple[int, ...], request: Request, device: Any) -> Any:
-    """R of every element as int64: the caller's own, or the bits f(seed, stream, index).
+def given_bits(shape: tuple[int, ...], request: Request, device: Any) -> Any:
+    """The caller's own random integers for every element, as int64; None if there are none.
 
     Raises
     ------
     ProjectionError
-        If the caller's integers are out of range or do not broadcast.
+        If they are out of range or do not broadcast.
     """
-    if request.random is not None:
-        given = torch.as_tensor(request.random, device=device).to(torch.int64)
-        if given.numel() and (int(given.min()) < 0 or int(given.max()) >= 2**request.bits):
-            raise ProjectionError(
-                f"random holds {int(given.min())}..{int(given.max())}, outside 0..2^{request.bits} - 1; "
-                "mask it, or give random_bits the count it has"
-            )
-        try:
-            return torch.broadcast_to(given, shape)
-        except RuntimeError:
-            raise ProjectionError(
-                f"random of shape {tuple(given.shape)} does not broadcast to x's shape {shape}"
-            ) from None
-    index = _Logical(torch.arange(torch.Size(shape).numel(), device=device, dtype=torch.int64))
-    drawn = _text()["draw"](_logical_word, _word(request.state), index, request.bits)
-    return drawn.bits.reshape(shape)
+    if request.random is None:
+        return None
+    given = torch.as_tensor(request.random, device=device).to(torch.int64)
+    if given.numel() and (int(given.min()) < 0 or int(given.max()) >= 2**request.bits):
+        raise ProjectionError(
+            f"random holds {int(given.min())}..{int(given.max())}, outside 0..2^{request.bits} - 1; "
+            "mask it, or give random_bits the count it has"
+        )
+    try:
+        return torch.broadcast_to(given, shape)
+    except RuntimeError:
+        raise ProjectionError(f"random of shape {tuple(given.shape)} does not broadcast to x's shape {shape}") from None
+
+
+def _drawn(bits: Any, request: Request) -> Any:
+    index = _Logical(torch.arange(bits.numel(), device=bits.device, dtype=torch.int64))
+    return _text()["draw"](_logical_word, _word(request.state), index, request.bits).bits.reshape(bits.shape)
+
+
+def _by_operations(bits: Any, t: int, target: core.Target, request: Request, random: Any, coded: bool) -> Any:
+    """The text in torch's operations: results as int64."""
+    wide = bits.to(torch.int64)
+    wide = wide & LOW if t == 23 else wide
+    n, mode = request.bits, int(request.projection.rounding)
+    if n and random is None:
+        random = _drawn(bits, request)
+    integers = core.Target(*(_word(value) for value in target))
+    out, _ = _text()["project_carrier"](_word, t, wide, integers, mode, random if n else 0, n, 2**n - 1, coded, False)
+    return out
 
 
 def carrier(dtype: Any, fmt: Format) -> Any:
@@ -146,7 +150,7 @@ def project(x: Any, request: Request, *, coded: bool) -> Any:
     Returns
     -------
     torch.Tensor
-        Same shape: float32 or float64 values, or codes as int64.
+        Same shape: float32 or float64 values, or codes in the smallest unsigned dtype.
 
     Raises
     ------
@@ -169,14 +173,18 @@ def project(x: Any, request: Request, *, coded: bool) -> Any:
             raise ProjectionError(nan_message(request.fmt, tuple(int(i) for i in nans.nonzero()[0])))
     name, t, word = WIDTHS[held]
     target = carrier_target(request.fmt, request.projection, request.nan, name, coded)
-    bits = x.to(held).contiguous().view(word).to(torch.int64)
-    bits = bits & LOW if t == 23 else bits
-    n = request.bits
-    random = random_bits(tuple(x.shape), request, x.device) if n else 0
-    integers = core.Target(*(_word(value) for value in target))
-    mode = int(request.projection.rounding)
-    out, _ = _text()["project_carrier"](_word, t, bits, integers, mode, random, n, 2**n - 1, coded, False)
-    if coded:
-        return out
-    # int64 -> int32 keeps the low bits on every device once the value is in range.
-    return (out - ((out >> 31) << 32) if t == 23 else out).to(word).view(held)
+    bits = x.to(held).contiguous().view(word)
+    random = given_bits(tuple(x.shape), request, x.device)
+    kind = UNSIGNED[8 * code_dtype(request.fmt).itemsize] if coded else word
+    if triton_kernel.serves(x.device):
+        out = torch.empty_like(bits, dtype=kind)
+        mode, n = int(request.projection.rounding), request.bits
+        random = None if random is None else random.contiguous()
+        triton_kernel.project(bits, t, target, mode, n, out, coded=coded, state=request.state, random=random)
+    else:
+        out = _by_operations(bits, t, target, request, random, coded)
+        if not coded and t == 23:
+            # int64 -> int32 keeps the low bits on every device once the value is in range.
+            out = out - ((out >> 31) << 32)
+        out = out.to(kind)
+    return out if coded else out.view(held)

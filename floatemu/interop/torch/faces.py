@@ -23,7 +23,6 @@ PIECE = 1 << 15
 
 ARRAYS = {torch.float16: np.float16, torch.float32: np.float32, torch.float64: np.float64}
 STE = "use floatemu.interop.torch.ste_round for a straight-through one"
-UNSIGNED = {8: torch.uint8, 16: torch.uint16, 32: torch.uint32, 64: torch.uint64}
 
 
 def _random(random: Any) -> Any:
@@ -65,8 +64,8 @@ def round(
     """Round every number of a tensor, once, to a value of the format ``fmt``.
 
     The bits are those of :func:`floatemu.round`. On the CPU its kernels read and write the tensors' memory; on
-    another device the same text runs in torch's integer operations, for formats that float32 or float64 carries,
-    and others make a round trip through the CPU.
+    CUDA the same text is a Triton kernel, elsewhere torch's integer operations, for formats that float32 or float64
+    carries; others make a round trip through the CPU.
 
     Parameters
     ----------
@@ -155,7 +154,7 @@ def _narrowed(values: Any, kind: Any) -> Any:
     request = Request.make(DTYPES[kind], NEAREST, "SAT_NONE", None, None, None, 0, None)
     if elementwise.carrier(values.dtype, DTYPES[kind]) is None:
         return tensor(array(values.cpu()), kind).to(values.device)
-    return elementwise.project(values, request, coded=True).to(UNSIGNED[8 * kind.itemsize]).view(kind)
+    return elementwise.project(values, request, coded=True).view(kind)
 
 
 def encode(
@@ -200,8 +199,7 @@ def encode(
     options: dict[str, Any] = {"saturation": saturation, "random_bits": random_bits, "random": _random(random)}
     options |= {"seed": seed, "stream": stream, "nan": nan}
     if _elsewhere(x, fmt):
-        kind = UNSIGNED[8 * codec.code_dtype(fmt).itemsize]
-        return elementwise.project(x, Request.make(fmt, rounding, **options), coded=True).to(kind)
+        return elementwise.project(x, Request.make(fmt, rounding, **options), coded=True)
     return torch.from_numpy(np.asarray(codec.encode(array(x.cpu()), fmt, rounding, **options))).to(x.device)
 
 

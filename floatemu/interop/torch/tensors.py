@@ -31,6 +31,7 @@ DTYPES: dict[Any, Format] = {
 INTEGERS = (
     torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64,
 )  # fmt: skip
+UNSIGNED = {8: torch.uint8, 16: torch.uint16, 32: torch.uint32, 64: torch.uint64}
 NARROW = tuple(dtype for dtype in DTYPES if dtype not in (torch.float16, torch.float32, torch.float64))
 """Floating dtypes that numpy has not: their numbers go through binary32, which holds them all, or as codes."""
 
