@@ -39,6 +39,7 @@ from floatemu.rounding import rounder as rounder
 
 if TYPE_CHECKING:
     from floatemu import matrix as matrix
+    from floatemu import p3109_ops as p3109_ops
     from floatemu.arithmetic import add as add
     from floatemu.arithmetic import div as div
     from floatemu.arithmetic import fma as fma
@@ -103,7 +104,7 @@ _LATER = {
     "reductions": "dot mean norm sum",
 }
 _WHERE = {name: module for module, names in _LATER.items() for name in names.split()}
-_PACKAGES = ("matrix",)
+_PACKAGES = ("matrix", "p3109_ops")
 
 __version__ = "0.1.0"
 
@@ -163,6 +164,7 @@ __all__ = [
     "nextafter",
     "norm",
     "p3109",
+    "p3109_ops",
     "reciprocal",
     "remainder",
     "round_with_flags",

@@ -78,9 +78,7 @@ def apply(name: str, operands: tuple[Any, ...], fmt: Format | str, rounding: Any
     flags = np.zeros(shape, np.uint8) if chosen.flags else None
     # Python numbers that binary64 holds are such numbers; the others stay as they are.
     arrays = [_as_doubles(a) if a.dtype == object else a for a in arrays]
-    # What is tiny is judged at p bits below 2^emin too, where the quantum is half of qmin's: one bit more.
-    wide = fmt.p + request.bits + 2 > 53 or fmt.qmin - request.bits - 3 < -1074 or fmt.emax > 1023
-    if wide or any(a.dtype == object for a in arrays):
+    if not odd_serves(fmt, request.bits) or any(a.dtype == object for a in arrays):
         _one_by_one(name, arrays, shape, request, values, flags)
     else:
         _by_blocks(name, arrays, shape, request, values, flags)
@@ -90,6 +88,12 @@ def apply(name: str, operands: tuple[Any, ...], fmt: Format | str, rounding: Any
     elif not shape and not any(isinstance(x, np.ndarray) for x in operands):
         return (values[()], flags[()]) if flags is not None else values[()]
     return (values, flags) if flags is not None else values
+
+
+def odd_serves(fmt: Format, bits: int) -> bool:
+    """Whether what is rounded to odd in binary64 projects to ``fmt``, with ``bits`` random bits, as the exact does."""
+    # What is tiny is judged at p bits below 2^emin too, where the quantum is half of qmin's: one bit more.
+    return fmt.p + bits + 2 <= 53 and fmt.qmin - bits - 3 >= -1074 and fmt.emax <= 1023
 
 
 def _by_blocks(name: str, arrays: list[Any], shape: tuple[int, ...], request: Request, values: Any, flags: Any) -> None:

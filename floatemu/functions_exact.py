@@ -6,8 +6,10 @@ functions with correctly rounded last bit", ACM TOMS 17(3), 1991).
 
 The search ends because the rational results are known beforehand: for rational x the functions of
 :data:`EXACT` have rational values there and nowhere else. exp, expm1, sinh, cosh, tanh, sigmoid, silu,
-softplus, sin, cos, tan, asin, acos, atan, log and log1p: Lindemann and Weierstrass. exp2, log2, log10 and pow:
-unique factorisation. For erf, gelu and gelu_tanh it is not known that a value is never rational; a
+softplus, sin, cos, tan, asin, acos, atan, atan2, asinh, acosh, atanh, log and log1p: Lindemann and Weierstrass. exp2,
+log2, log10 and pow: unique factorisation. sinpi, cospi, tanpi, and in turns asinpi, acospi, atanpi, atan2pi: Niven's
+theorem (Irrational Numbers, 1956, corollary 3.12), which leaves 0, +-1/2 and +-1 as rational sines and cosines of
+rational angles, 0 and +-1 as tangents. For erf, gelu and gelu_tanh it is not known that a value is never rational; a
 search that exceeds :data:`MOST_BITS` is refused (none has been found).
 """
 
@@ -71,26 +73,49 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "silu": lambda c, x: x / (1 + c.exp(-x)),
     "softplus": lambda c, x: c.log1p(c.exp(-x)) + x if x > 0 else c.log1p(c.exp(x)),
     "pow": lambda c, x, y: c.exp(y * c.log(x)),
+    "asinh": lambda c, x: c.asinh(x),
+    "acosh": lambda c, x: 2 * c.asinh(c.sqrt((x - 1) / 2)),  # mpmath's own cancels near 1
+    "atanh": lambda c, x: c.atanh(x),
+    "atan2": lambda c, y, x: c.atan2(y, x),
+    "sinpi": lambda c, x: c.sinpi(x),
+    "cospi": lambda c, x: c.cospi(x),
+    "tanpi": lambda c, x: c.sinpi(x) / c.cospi(x),
+    "asinpi": lambda c, x: c.asin(x) / c.pi,
+    "acospi": lambda c, x: c.acos(x) / c.pi,
+    "atanpi": lambda c, x: c.atan(x) / c.pi,
+    "atan2pi": lambda c, y, x: c.atan2(y, x) / c.pi,
 }
 """The definitions, at the context's precision."""
 
 EXACT: dict[str, dict[Fraction | int, Fraction | int]] = {
     **{name: {0: 0} for name in ("expm1", "log1p", "sin", "tan", "asin", "atan", "sinh", "tanh")},
-    **{name: {0: 0} for name in ("erf", "gelu", "gelu_tanh", "silu")},
+    **{name: {0: 0} for name in ("erf", "gelu", "gelu_tanh", "silu", "asinh", "atanh")},
     **{name: {0: 1} for name in ("exp", "cos", "cosh")},
-    "log": {1: 0},
-    "acos": {1: 0},
+    **{name: {1: 0} for name in ("log", "acos", "acosh")},
     "sigmoid": {0: Fraction(1, 2)},
     "softplus": {},
+    "asinpi": {Fraction(i, 2): Fraction(turn, 6) for i, turn in zip(range(-2, 3), (-3, -1, 0, 1, 3))},
+    "acospi": {Fraction(i, 2): Fraction(turn, 6) for i, turn in zip(range(-2, 3), (6, 4, 3, 2, 0))},
+    "atanpi": {i: Fraction(i, 4) for i in (-1, 0, 1)},
 }
 """All rational values at rational points, for the functions that have finitely many."""
+
+_SINES = {
+    Fraction(i, 12): Fraction(value, 2) for i, value in zip((0, 2, 6, 10, 12, 14, 18, 22), (0, 1, 2, 1, 0, -1, -2, -1))
+}
+TURNS: dict[str, tuple[int, dict[Fraction, Fraction]]] = {
+    "sinpi": (2, _SINES),
+    "cospi": (2, {(x - Fraction(1, 2)) % 2: value for x, value in _SINES.items()}),
+    "tanpi": (1, {Fraction(i, 4): Fraction(value) for i, value in zip((0, 1, 3), (0, 1, -1))}),
+}
+"""Period and all rational values at rational points, for the functions of an angle in half turns."""
 
 # Close to 0 a function is its limit (a value, or a multiple of x), moved up or down: "x+" means above x, "1x" above
 # 1 where x > 0 and below it where x < 0, "x<" that the magnitude is less than |x|.
 SMALL = {
     "exp": "1x", "exp2": "1x", "cos": "1-", "cosh": "1+", "sigmoid": "1/2x", "expm1": "x+", "log1p": "x-",
     "sin": "x<", "tan": "x>", "asin": "x>", "atan": "x<", "sinh": "x>", "tanh": "x<",
-    "silu": "x/2+", "gelu": "x/2+", "gelu_tanh": "x/2+",
+    "silu": "x/2+", "gelu": "x/2+", "gelu_tanh": "x/2+", "asinh": "x<", "atanh": "x>", "cospi": "1-",
 }  # fmt: skip
 POSITIVE = {
     "exp": "huge", "exp2": "huge", "expm1": "huge", "sinh": "huge", "cosh": "huge", "tanh": "1-", "sigmoid": "1-",
@@ -123,8 +148,16 @@ def _domain(name: str, x: Fraction, y: Fraction | None) -> bool:
         return x > 0
     if name == "log1p":
         return x > -1
-    if name in ("asin", "acos"):
+    if name in ("asin", "acos", "asinpi", "acospi"):
         return abs(x) <= 1
+    if name == "acosh":
+        return x >= 1
+    if name == "atanh":
+        return abs(x) < 1
+    if name == "tanpi":
+        return x % 1 != Fraction(1, 2)
+    if name in ("atan2", "atan2pi"):
+        return x != 0 or y != 0
     return name != "pow" or x > 0 or (y is not None and y.denominator == 1)
 
 
@@ -171,6 +204,9 @@ def _rational(name: str, x: Fraction, bits: int) -> Fraction | None:
     if name == "log10":
         n = round(math.log10(x.numerator) - math.log10(x.denominator))  # of integers of any size
         return Fraction(n) if Fraction(10) ** n == x else None
+    if name in TURNS:
+        period, values = TURNS[name]
+        return values.get(x % period)
     value = EXACT[name].get(x)
     return None if value is None else Fraction(value)
 
@@ -183,7 +219,7 @@ def function(name: str, operands: tuple[Fraction, ...], bits: int) -> Exact:
     name : str
         One of :data:`FUNCTIONS`, "rsqrt" or "hypot".
     operands : tuple of Fraction
-        Finite; nonzero for pow and rsqrt.
+        Finite; nonzero for pow and rsqrt. y comes before x in atan2 and atan2pi.
     bits : int
         Significant bits that the caller looks at.
 
@@ -212,6 +248,8 @@ def function(name: str, operands: tuple[Fraction, ...], bits: int) -> Exact:
         return _root(x * x + operands[1] * operands[1], False, bits + 2)
     if name == "pow":
         return _power(x, operands[1], bits)
+    if name in ("atan2", "atan2pi"):
+        return _angle(name, x, operands[1], bits)
     value = _rational(name, x, bits)
     if value is not None:
         return exact_number(value, bits + 2)
@@ -242,6 +280,16 @@ def quarter_turn(negative: bool, bits: int) -> Exact:
     """
     half = _search("acos", (Fraction(0),), bits)
     return Exact(negative, half.significand, half.quantum, half.sticky)
+
+
+def _angle(name: str, y: Fraction, x: Fraction, bits: int) -> Exact:
+    """The angle of (x, y); of those with rational tangents only multiples of an eighth of a turn are rational."""
+    turns = {(1, 0): 0, (1, 1): 1, (0, 1): 2, (-1, 1): 3, (-1, 0): 4, (-1, -1): -3, (0, -1): -2, (1, -1): -1}
+    sides = ((x > 0) - (x < 0), (y > 0) - (y < 0))
+    eighths = turns[sides]
+    if eighths == 0 or (name == "atan2pi" and (0 in sides or abs(x) == abs(y))):
+        return exact_number(Fraction(eighths, 4), bits + 2)
+    return _search(name, (y, x), bits)
 
 
 def _power(x: Fraction, y: Fraction, bits: int) -> Exact:

@@ -18,6 +18,7 @@ from analysis.numerals import decimal, dyadic
 
 sys.path.insert(0, str(Path(__file__).parent))
 import table_of_nets
+import table_of_p3109
 import table_of_units
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,6 +73,11 @@ PARTS = {
     "docs/formats.md": {"formats": formats_table, "aliases": aliases_table},
     "docs/nets.md": {"nets": table_of_nets.nets_table, "operations": table_of_nets.operations_table},
     "docs/matrix.md": {"units": table_of_units.units_table},
+    "docs/p3109.md": {
+        "clauses": table_of_p3109.clauses_table,
+        "operations": table_of_p3109.operations_table,
+        "tests": table_of_p3109.tests_list,
+    },
     "CONTRIBUTING.md": {"slow": slow_tests},
 }
 
