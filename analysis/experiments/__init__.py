@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..experiments.case import Case, applies
-from ..experiments.failures import FAILURES, METRICS, Failure, metric
+from ..experiments.failures import FAILURES, METRICS, Failure, Metric, metric
 from ..experiments.run import run_case
 
-__all__ = ["FAILURES", "METRICS", "Case", "Failure", "applies", "metric", "run_case"]
+__all__ = ["FAILURES", "METRICS", "Case", "Failure", "Metric", "applies", "metric", "run_case"]

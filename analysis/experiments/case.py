@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -233,47 +232,3 @@ def _data(net: str, given: Any) -> str:
     if given in accepted or (kind == "copy" and copies and count.isdecimal() and 1 <= int(count) <= 100):
         return str(given)
     raise UnsupportedError(f"data={given!r} for {net}; accepted: {', '.join(accepted)}")
-
-
-def baseline(case: Case) -> Case:
-    """Return a case without its mitigations.
-
-    Parameters
-    ----------
-    case : Case
-
-    Returns
-    -------
-    Case
-
-    Examples
-    --------
-    >>> baseline(Case(mitigations=["clip_norm"])).mitigations
-    ()
-    """
-    return replace(case, mitigations=())
-
-
-def grid(base: Case, mitigations: Any, seeds: Any) -> tuple[Case, ...]:
-    """Return a case for each mitigation that applies and each seed; an empty text stands for the baseline.
-
-    Parameters
-    ----------
-    base : Case
-    mitigations : iterable of str
-    seeds : iterable of int
-
-    Returns
-    -------
-    tuple of Case
-
-    Examples
-    --------
-    >>> [case.mitigations for case in grid(Case(), ["", "clip_norm", "adam_epsilon"], [0])]
-    [(), ('clip_norm',)]
-    """
-    chosen = [text for text in mitigations if not text or applies(text, base) is None]
-    return tuple(
-        replace(base, mitigations=(*base.mitigations, *filter(None, [text])), seed=seed)
-        for text, seed in itertools.product(chosen, seeds)
-    )

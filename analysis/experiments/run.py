@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from floatemu.errors import UnsupportedError
 
 from ..arithmetics.base import Array
@@ -42,11 +44,13 @@ def run_case(case: Case) -> dict[str, Any]:
     dict
         ``gradient_rel_error``: {free, pinned}, of the first parameter's gradient in the first step, as the
         optimiser gets it, against the same mitigations in binary64; pinned: with the decisions of the exact
-        run. ``gradients``: the same for every parameter, with norm_ratio and zero_fraction. ``events``: how
-        many elements, by kind. ``flips``. ``growth``: factor of the exact gradient's norm a stage, None without
-        stages. ``loss_scale``: {low, high, feasible}, exponents of two, None where nothing is rounded.
-        ``loss``, ``accuracy``, ``diverged_at``, ``lost_updates``, ``skipped``, ``scale``: of the training.
-        ``final_loss``: mean of the last three. ``reference``: the same of that training in binary64.
+        run. ``gradients``: the same for every parameter, with norm_ratio and zero_fraction. ``range_loss``:
+        share of the elements of all gradients that are zero or no number, of those that are not zero in exact
+        arithmetic. ``events``: how many elements, by kind. ``flips``. ``growth``: factor of the exact
+        gradient's norm a stage, None without stages. ``loss_scale``: {low, high, feasible}, exponents of two,
+        None where nothing is rounded. ``loss``, ``accuracy``, ``diverged_at``, ``lost_updates``,
+        ``motion_error``, ``skipped``, ``scale``: of the training. ``final_loss``: mean of the last three.
+        ``test_loss``: of the last weights, in binary64. ``reference``: the same of that training in binary64.
         ``diagnosis``: the gravest cause in words, None if there is none.
 
     Raises
@@ -74,6 +78,7 @@ def run_case(case: Case) -> dict[str, Any]:
         "gradient_rel_error": {"free": first["free"], "pinned": first["pinned"]},
         "norm_ratio": first["norm_ratio"],
         "zero_fraction": first["zero_fraction"],
+        "range_loss": _share(gradients),
         "gradients": gradients,
         "events": {kind: events[kind] for kind in sorted(events) if kind != "branch_flip"},
         "flips": events["branch_flip"],
@@ -81,6 +86,7 @@ def run_case(case: Case) -> dict[str, Any]:
         "loss_scale": _scales(runs, start),
         **_outcome(trained),
         "lost_updates": trained.lost,
+        "motion_error": trained.motion_error,
         "skipped": trained.skipped,
         "scale": trained.scale,
         "reference": _outcome(exact),
@@ -92,6 +98,7 @@ def _outcome(trained: Trained) -> dict[str, Any]:
     return {
         "loss": trained.losses,
         "final_loss": trained.final_loss,
+        "test_loss": trained.test_loss,
         "accuracy": trained.accuracy,
         "diverged_at": trained.diverged_at,
     }
@@ -110,9 +117,16 @@ def _gradients(trainer: Trainer, scale: float) -> dict[str, dict[str, float]]:
             "pinned": relative_error(parts[1][name], wanted),
             "norm_ratio": norm_ratio(parts[0][name], wanted),
             "zero_fraction": zero_fraction(parts[0][name]),
+            "lost": int(np.count_nonzero((wanted != 0) & ((parts[0][name] == 0) | ~np.isfinite(parts[0][name])))),
+            "nonzero": int(np.count_nonzero(wanted)),
         }
         for name, wanted in true.items()
     }
+
+
+def _share(gradients: Mapping[str, Mapping[str, float]]) -> float:
+    lost, all_of_them = (sum(item[key] for item in gradients.values()) for key in ("lost", "nonzero"))
+    return lost / all_of_them if all_of_them else 0.0
 
 
 def _runs(trainer: Trainer, weights: Mapping[str, Array], step: int, scale: float) -> dict[str, Run]:

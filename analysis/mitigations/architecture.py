@@ -28,6 +28,11 @@ def _with(setup: Setup, key: str, value: object) -> Setup:
     return replace(setup, arguments={**setup.arguments, key: value})
 
 
+def _drawn(setup: Setup, init: str) -> Setup:
+    changed = _with(setup, "init", init)
+    return _with(changed, "rho", 1.0) if takes(setup.net, "rho") else changed  # no factor beside it
+
+
 @mitigation("net", "vanishing", "overflow")
 def batch_norm(setup: Setup) -> Setup:
     """Normalise over the rows of the batch, before each activation.
@@ -146,7 +151,7 @@ def xavier_init(setup: Setup) -> Setup:
     Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010, equation
     16.
     """
-    return _with(setup, "init", "xavier")
+    return _drawn(setup, "xavier")
 
 
 @mitigation("net", "vanishing")
@@ -169,7 +174,7 @@ def he_init(setup: Setup) -> Setup:
     -----
     He et al., Delving deep into rectifiers, 2015, equation 10.
     """
-    return _with(setup, "init", "he")
+    return _drawn(setup, "he")
 
 
 @mitigation("net", "exploding")
@@ -191,7 +196,7 @@ def lecun_init(setup: Setup) -> Setup:
     -----
     LeCun, Bottou, Orr and Muller, Efficient backprop, 1998, equation 16.
     """
-    return _with(setup, "init", "lecun")
+    return _drawn(setup, "lecun")
 
 
 @mitigation("net", "exploding")
@@ -215,7 +220,7 @@ def orthogonal_init(setup: Setup) -> Setup:
     Saxe, McClelland and Ganguli, Exact solutions to the nonlinear dynamics of learning in deep linear neural
     networks, 2014, section 3.
     """
-    return _with(setup, "init", "orthogonal")
+    return _drawn(setup, "orthogonal")
 
 
 @mitigation("net", "exploding", "overflow")
@@ -238,7 +243,7 @@ def small_init(setup: Setup) -> Setup:
     -----
     Zhang, Dauphin and Ma, Fixup initialization, 2019, shrink branches; here every weight.
     """
-    return _with(setup, "init", "small")
+    return _drawn(setup, "small")
 
 
 @mitigation("net", "overflow")

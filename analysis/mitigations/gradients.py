@@ -147,7 +147,7 @@ def dynamic_loss_scale(setup: Setup, scale: float = 2.0**16, interval: int = 100
 
 
 @mitigation("training", "swamping")
-def gradient_accumulation(setup: Setup, parts: int = 16, order: str = "pairwise", format: str | None = None) -> Setup:
+def gradient_accumulation(setup: Setup, parts: int = 4, order: str = "pairwise", format: str | None = None) -> Setup:
     """Cut each batch into parts and add up their gradients, in a named order and format.
 
     Shortens the sums inside matrix products, which is chunked accumulation by another name, and moves the rest of the

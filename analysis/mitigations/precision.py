@@ -61,7 +61,7 @@ def master_weights(policy: Policy) -> Policy:
     return _first(policy, "master", Rule(FULL, direction="update"))
 
 
-@mitigation("policy", "overflow")
+@mitigation("policy")
 def float32_loss(policy: Policy) -> Policy:
     """Compute loss, softmax and normalisations in binary32, and add up sums there.
 
@@ -277,6 +277,7 @@ def per_tensor_scaling(policy: Policy) -> Policy:
     """
 
     def change(numerics: Numerics) -> Numerics:
-        return replace(numerics, scaling="operands" if numerics.operands is not None else "result")
+        apart = numerics.operands is not None and numerics.operands != numerics.result
+        return replace(numerics, scaling="operands" if apart else "all")
 
     return _each(policy, "scaled", change)

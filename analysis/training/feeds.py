@@ -15,7 +15,9 @@ from ..tape import Tape
 __all__ = ["TEST", "Feed", "feed"]
 
 TEST = 256
-"""Rows at the end of a data set, or sequences, that training never sees and accuracy is measured on."""
+"""Rows at the end of a data set that training never sees and accuracy is measured on; as many symbols of sequences."""
+BATCHES = 8
+"""The test takes no more than this many replays."""
 _FRESH = 1 << 24  # streams of sequences for training begin here, those for the test below
 
 Data = Mapping[int, Array]
@@ -39,7 +41,7 @@ class Feed:
     >>> tape = an.nets.mlp((64, 8, 10), batch=16)
     >>> found = feed(tape, seed=0)
     >>> [array.shape for array in found.batch(0, 0).values()], len(found.test)
-    ([(16, 64), (16,)], 16)
+    ([(16, 64), (16,)], 8)
     """
 
     batch: Callable[[int, int], Data]
@@ -99,8 +101,8 @@ def _digits(tape: Tape, seed: int, parts: int) -> Feed:
     test = []
     for start in range(many, len(x) - rows + 1, rows):
         index = np.arange(start, start + rows)
-        test.append(({inputs: x[index].reshape(shape)}, y[index]))
-    return Feed(batch, tuple(test))
+        test.append(({inputs: x[index].reshape(shape), labels: y[index]}, y[index]))
+    return Feed(batch, tuple(test[:BATCHES]))
 
 
 def _sequences(tape: Tape, seed: int, parts: int) -> Feed:
@@ -112,7 +114,7 @@ def _sequences(tape: Tape, seed: int, parts: int) -> Feed:
         inputs, wanted = copy_memory(seed, stream, meta["length"], meta["recall"], meta["batch"])
         return {**{steps[t + 1]: row for t, row in enumerate(inputs)}, labels: wanted}, wanted
 
-    test = tuple(drawn(1 + index) for index in range(-(-TEST // (meta["recall"] * meta["batch"]))))
+    test = tuple(drawn(1 + index) for index in range(min(BATCHES, -(-TEST // (meta["recall"] * meta["batch"])))))
     return Feed(lambda step, part: drawn(_FRESH + step * parts + part)[0], test)
 
 

@@ -60,6 +60,12 @@ class Trained:
         On the test; None where there is none.
     diverged_at : int or None
         First step whose loss was no number or ten times the first.
+    test_loss : float
+        Of the weights at the end, in binary64 whatever they were trained in: mean over the test, or over the next batch
+        where there is none.
+    motion_error : float
+        Distance between where the weights went and where all updates together, each computed in the policy's arithmetic
+        but added exactly, would have taken them, relative to the latter: 1 if nothing moved.
     lost : float or None
         Of all steps: share of the weights with a gradient that did not move. (Under stochastic rounding that is no
         loss: another step moves them by more.)
@@ -74,13 +80,15 @@ class Trained:
 
     Examples
     --------
-    >>> Trained([2.3, 2.2], 0.1, None, 0.0, 0, 1.0, {}).final_loss
+    >>> Trained([2.3, 2.2], 0.1, None, 2.25, 0.0, 0.0, 0, 1.0, {}).final_loss
     2.25
     """
 
     losses: list[float]
     accuracy: float | None
     diverged_at: int | None
+    test_loss: float
+    motion_error: float
     lost: float | None
     skipped: int
     scale: float
@@ -192,9 +200,20 @@ class Trainer:
             if not weights.finite:
                 losses.append(math.nan)
                 break
-        right = self._accuracy(stepper, weights.values)
+        right, loss = self._accuracy(stepper, weights.values), self._test_loss(weights.values)
         share = lost / wanted if wanted else None
-        return Trained(losses, right, diverged_at(losses), share, skipped, scale.value, weights.values, last)
+        return Trained(
+            losses,
+            right,
+            diverged_at(losses),
+            loss,
+            weights.motion_error,
+            share,
+            skipped,
+            scale.value,
+            weights.values,
+            last,
+        )
 
     def _accuracy(self, stepper: Stepper, weights: Mapping[str, Array]) -> float | None:
         if not self.feed.test:
@@ -203,6 +222,13 @@ class Trainer:
         forward = Stepper(self.tape, stepper.policy, self.tape.targets["logits"].node)
         logits = [forward.value(forward.run({**leaves, **data}), "logits") for data, _ in self.feed.test]
         return accuracy(logits, [labels for _, labels in self.feed.test])
+
+    def _test_loss(self, weights: Mapping[str, Array]) -> float:
+        leaves = self.leaves(weights)
+        forward = Stepper(self.tape, None, self.tape.targets["loss"].node)
+        batches = [data for data, _ in self.feed.test] or [self.feed.batch(self.setup.steps, 0)]
+        losses = [float(forward.value(forward.run({**leaves, **data}), "loss").reshape(())) for data in batches]
+        return math.fsum(losses) / len(losses)
 
 
 def diverged_at(losses: Sequence[float]) -> int | None:

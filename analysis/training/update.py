@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..arithmetics.base import Array
+from ..measures import relative_error
 from ..ops import Builder, Var
 from ..optimisers import Optimiser
 from ..policy import Policy
@@ -28,6 +29,8 @@ class Weights:
     ----------
     tape : Tape
         Of the last update.
+    meant : ndarray
+        What all updates together would have moved the weights by, had each addition been exact.
 
     Examples
     --------
@@ -46,6 +49,7 @@ class Weights:
         self._rest = np.zeros_like(self._flat) if compensated else None
         self._count = 0
         self.tape = Builder("update").build()
+        self._start, self.meant = self._flat, np.zeros_like(self._flat)
 
     @property
     def values(self) -> dict[str, Array]:
@@ -56,6 +60,11 @@ class Weights:
             found[name] = self._flat[start : start + size].reshape(shape)
             start += size
         return found
+
+    @property
+    def motion_error(self) -> float:
+        """Distance between where the weights went and where the updates meant them to go, relative to the latter."""
+        return relative_error(self._flat - self._start, self.meant)
 
     @property
     def finite(self) -> bool:
@@ -88,6 +97,7 @@ class Weights:
             before = builder.leaf("parameter", self._flat)
             slots = {name: builder.leaf("input", value) for name, value in self._slots.items()}
             new, change, kept = optimizer.step(before, gradient, slots, self._count)
+            self.meant = self.meant + (new.value - before.value)
             rest = None
             if self._rest is not None:
                 new, rest = _compensated(before, change, builder.leaf("input", self._rest))
