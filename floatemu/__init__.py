@@ -40,6 +40,7 @@ from floatemu.rounding import rounder as rounder
 if TYPE_CHECKING:
     from floatemu import matrix as matrix
     from floatemu import p3109_ops as p3109_ops
+    from floatemu import presets as presets
     from floatemu.arithmetic import add as add
     from floatemu.arithmetic import div as div
     from floatemu.arithmetic import fma as fma
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from floatemu.array import EmulatedArray as EmulatedArray
     from floatemu.array import asarray as asarray
     from floatemu.comparisons import compare as compare
+    from floatemu.differences import diff as diff
     from floatemu.functions import cosh as cosh
     from floatemu.functions import erf as erf
     from floatemu.functions import exp as exp
@@ -85,6 +87,7 @@ if TYPE_CHECKING:
     from floatemu.normalisation import logsumexp as logsumexp
     from floatemu.normalisation import softmax as softmax
     from floatemu.orders import Order as Order
+    from floatemu.presets import cast as cast
     from floatemu.reductions import dot as dot
     from floatemu.reductions import mean as mean
     from floatemu.reductions import norm as norm
@@ -95,16 +98,18 @@ _LATER = {
     "arithmetic": "add div fma maximum maximumNumber minimum minimumNumber mul remainder sqrt sub",
     "array": "EmulatedArray asarray",
     "comparisons": "compare",
+    "differences": "diff",
     "functions": "cosh erf exp exp2 expm1 gelu gelu_tanh hypot log log1p "
     "log2 log10 pow reciprocal rsqrt sigmoid silu sinh softplus tanh",
     "functions_circular": "acos asin atan cos sin tan",
     "gemm": "conv2d matmul",
     "normalisation": "logsumexp softmax",
     "orders": "Order",
+    "presets": "cast",
     "reductions": "dot mean norm sum",
 }
 _WHERE = {name: module for module, names in _LATER.items() for name in names.split()}
-_PACKAGES = ("matrix", "p3109_ops")
+_PACKAGES = ("matrix", "p3109_ops", "presets")
 
 __version__ = "0.1.0"
 
@@ -129,11 +134,13 @@ __all__ = [
     "asarray",
     "asin",
     "atan",
+    "cast",
     "compare",
     "conv2d",
     "cos",
     "cosh",
     "decode",
+    "diff",
     "div",
     "dot",
     "encode",
@@ -165,6 +172,7 @@ __all__ = [
     "norm",
     "p3109",
     "p3109_ops",
+    "presets",
     "reciprocal",
     "remainder",
     "round_with_flags",

@@ -17,7 +17,6 @@ from floatemu.rounding import round as round_to
 
 Array = np.ndarray[Any, Any]
 FLOATS = "binary16 bfloat16 binary32 binary64"
-"""Sources that every rule is for unless it says otherwise; "int64" is the fifth."""
 DOUBLE = "rounded to {} first, then again (double rounding)"
 
 
@@ -127,7 +126,7 @@ class Rule:
     """
 
     targets: str
-    sources: str = FLOATS
+    sources: str = f"{FLOATS} int64"
     via: str | tuple[Format, ...] = ""
     flush: bool = False
     projection: Projection = field(default_factory=Projection)

@@ -1,7 +1,7 @@
 """THE TABLE of casts of named real systems, each with its source and the evidence for it.
 
-A preset is measured, if ``scripts/record_peers.py`` ran the system over every binary16 and bfloat16 number and probes around
-every value and tie, and the preset gives every bit; or it is from documentation, with the reference.
+A preset is measured, if ``scripts/record_peers.py`` ran the system over every binary16 and bfloat16 number and probes
+around every value and tie, and the preset gives every bit; or it is from documentation, with the reference.
 
 Examples
 --------
@@ -14,17 +14,16 @@ Examples
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from floatemu.casting import FLOATS, Nan, Result, Rule, Span, Zeros, apply, apply_values
+from floatemu.casting import FLOATS, Nan, Result, Rule, Span, Zeros
 from floatemu.errors import UnsupportedError
 from floatemu.format import Format
-from floatemu.formats import FORMATS, get_format
-from floatemu.operands import as_array
+from floatemu.formats import FORMATS
+from floatemu.preset import Preset
 from floatemu.projection import Projection
 
 __all__ = ["PRESETS", "Preset", "cast", "get"]
@@ -33,213 +32,25 @@ Array = np.ndarray[Any, Any]
 
 SATURATING = Projection(saturation="SAT_FINITE")
 AWAY = Projection("NEAREST_TIES_TO_AWAY")
+_AWAY_SATURATING = Projection("NEAREST_TIES_TO_AWAY", "SAT_FINITE")
 FP8 = "e4m3fn e5m2 e4m3fnuz e5m2fnuz"
 FNUZ = "e4m3fnuz e5m2fnuz"
 IEEE8 = "e3m4 e4m3"
 NARROW = "e2m3fn e3m2fn e2m1fn"
 SMALL = "binary16 bfloat16"
 WIDE = "binary32 binary64"
-WITH_INTEGERS = f"{FLOATS} int64"
 FIRST_UP = Span(2.0**-127, 2.0**-126, Result.SECOND, open=True)
 """The operand's significand has no leading bit there, and its first bit is taken for the one that rounds."""
-
-
-@dataclass(frozen=True)
-class Preset:
-    """The casts of one system.
-
-    Parameters
-    ----------
-    name : str
-        As :func:`get` finds it.
-    title : str
-        The system, in words.
-    rules : tuple of Rule
-        The first that is for the target and the source holds.
-    measured : tuple of str
-        Libraries and versions that were recorded, "ml_dtypes 0.6.0"; empty: from documentation.
-    source : str
-        Where it comes from.
-
-    Attributes
-    ----------
-    targets : tuple of str
-        Names of the formats that the system casts into.
-    evidence : str
-        "measured" with the versions, or "from documentation".
-
-    Examples
-    --------
-    >>> get("torch").evidence, get("torch").targets[:3]
-    ('measured: torch 2.13.0, torch 2.14.1', ('binary16', 'bfloat16', 'e4m3fn'))
-    """
-
-    name: str
-    title: str
-    rules: tuple[Rule, ...]
-    measured: tuple[str, ...]
-    source: str
-
-    @property
-    def evidence(self) -> str:
-        return f"measured: {', '.join(self.measured)}" if self.measured else "from documentation"
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        named = {name for rule in self.rules for name in rule.targets.split()}
-        return tuple(name for name in FORMATS if name in named)
-
-    def rule(self, source: str, fmt: Format | str) -> Rule:
-        """Return the rule for a source and a target.
-
-        Parameters
-        ----------
-        source : str
-            Name of the operand's format, or "int64".
-        fmt : Format or str
-
-        Returns
-        -------
-        Rule
-
-        Raises
-        ------
-        UnsupportedError
-            If the system has no such cast.
-
-        Examples
-        --------
-        >>> print(get("ml_dtypes").rule("binary64", "e2m1fn").describe("binary64"))
-        rounded to binary32 first, then again (double rounding)
-        """
-        name = get_format(fmt).name
-        for rule in self.rules:
-            if name in rule.targets.split() and source in rule.sources.split():
-                return rule
-        return self._refuse(source, name)
-
-    def _refuse(self, source: str, name: str) -> Rule:
-        pairs: dict[str, set[str]] = {}
-        for rule in self.rules:
-            for target in rule.targets.split():
-                pairs.setdefault(target, set()).update(rule.sources.split())
-        if name in pairs:
-            raise UnsupportedError(
-                f"{self.name} casts into {name} from {', '.join(sorted(pairs[name]))}, not from {source}; accepted: these"
-            )
-        raise UnsupportedError(f"{self.name} has no cast into {name}; accepted: {', '.join(self.targets)}")
-
-    def format(self, fmt: Format | str, source: str = "binary32") -> Format:
-        """Return the format whose codes :meth:`cast` gives: the target, or the system's own numbers of that name.
-
-        Parameters
-        ----------
-        fmt : Format or str
-        source : str
-
-        Returns
-        -------
-        Format
-
-        Examples
-        --------
-        >>> float(get("qpytorch").format("e4m3fn").max)
-        480.0
-        """
-        target = get_format(fmt)
-        return self.rule(source, target).values or target
-
-    def cast(
-        self, x: Any, fmt: Format | str, *, source: str | None = None, random: Any = None, seed: int | None = None,
-        stream: int = 0,
-    ) -> Array:  # fmt: skip
-        """Return the codes that the system gives.
-
-        Parameters
-        ----------
-        x : array_like
-            float16, float32, float64, integers, or what numpy makes one of these.
-        fmt : Format or str
-            The target.
-        source : str, optional
-            Name of the format that the numbers have in the system; only "bfloat16" in float32 cannot be told from x.
-        random, seed, stream
-            For presets that round stochastically, as for :func:`floatemu.round`.
-
-        Returns
-        -------
-        ndarray of unsigned integers
-            Codes of :meth:`format`, right-aligned.
-
-        Raises
-        ------
-        UnsupportedError
-            If the system has no such cast, or no codes.
-
-        Examples
-        --------
-        >>> [hex(code) for code in get("ml_dtypes").cast([464.0, 465.0, -0.0], "e4m3fn")]
-        ['0x7e', '0x7f', '0x80']
-        """
-        given = source or _source(np.asarray(x))
-        array = as_array(np.asarray(x))
-        kind = None if given == "int64" else get_format(given)
-        target = get_format(fmt)
-        rule = self.rule(given, target)
-        if rule.carried:
-            raise UnsupportedError(
-                f"{self.name} has no codes of {target.name}: its results are binary32 numbers; use "
-                f'presets.get("{self.name}").round(x, "{target.name}")'
-            )
-        return apply(rule, array, kind, target, random=random, seed=seed, stream=stream)
-
-    def round(
-        self, x: Any, fmt: Format | str, *, source: str | None = None, random: Any = None, seed: int | None = None,
-        stream: int = 0,
-    ) -> Array:  # fmt: skip
-        """Return the values of the codes that :meth:`cast` gives.
-
-        Parameters
-        ----------
-        x, fmt, source, random, seed, stream
-            As for :meth:`cast`.
-
-        Returns
-        -------
-        ndarray of float64
-
-        Raises
-        ------
-        UnsupportedError
-            If the system has no such cast.
-
-        Examples
-        --------
-        >>> get("qpytorch").round([464.0, 1.0625, np.inf], "e4m3fn").tolist()
-        [480.0, 1.125, 480.0]
-        """
-        given = source or _source(np.asarray(x))
-        kind, target = None if given == "int64" else get_format(given), get_format(fmt)
-        array = as_array(np.asarray(x))
-        return apply_values(self.rule(given, target), array, kind, target, random=random, seed=seed, stream=stream)
-
-
-def _source(x: Array) -> str:
-    kinds = {"float16": "binary16", "float32": "binary32", "float64": "binary64", "bfloat16": "bfloat16"}
-    return kinds.get(x.dtype.name, "int64")
 
 
 _TORCH_E8M0 = Rule(
     "e8m0fnu", via="binary32", projection=AWAY, magnitude=True, spans=(Span(0.0, 2.0**-127, Result.LEAST), FIRST_UP)
 )
 _CUDA_ZERO = Span(0.0, 2.0**-149, Result.LEAST)
-_JAX_E8M0 = Rule(
-    "e8m0fnu", "binary64", projection=AWAY, spans=(Span(0.0, 2.0**-127, Result.NAN), FIRST_UP)
-)
+_JAX_E8M0 = Rule("e8m0fnu", "binary64", projection=AWAY, spans=(Span(0.0, 2.0**-127, Result.NAN), FIRST_UP))
 # Where the significand rounds up to the next power of two.
 _ORT_E4M3 = Span(480.0, 496.0, Result.MAX)
 _ORT_E5M2 = Span(61440.0, 65536.0, Result.NAN)
-
 
 
 def _qpytorch(target: str) -> Rule:
@@ -247,32 +58,31 @@ def _qpytorch(target: str) -> Rule:
     # Every code is a number: no infinity, no NaN, one more binade than IEEE's.
     own = Format(f"QPyTorch {target}", k=fmt.k, p=fmt.p, infinities=False, overflow="max")
     shifted = Format(f"binary32 above 2^{own.emin}", k=32, p=24, bias=1 - own.emin, high_nans=1)
-    rounding = Projection(AWAY.rounding, "SAT_FINITE")
-    return Rule(target, "bfloat16 binary32", (shifted,), projection=rounding, zeros=Zeros.PLUS, values=own, carried=True,
-                infinity=Result.MAX, nan=Nan.CARRIED)  # fmt: skip
+    return Rule(target, "bfloat16 binary32", (shifted,), projection=_AWAY_SATURATING, zeros=Zeros.PLUS, values=own,
+                carried=True, infinity=Result.MAX, nan=Nan.CARRIED)  # fmt: skip
 
 
 _TABLE = (
     Preset(
         "exact", "one rounding to nearest, ties to even, as the formats say: floatemu's own encode",
-        (Rule(NARROW, WITH_INTEGERS, nan=Nan.ZERO), Rule(" ".join(FORMATS), WITH_INTEGERS, born=Nan.PLUS)),
+        (Rule(NARROW, nan=Nan.ZERO), Rule(" ".join(FORMATS), born=Nan.PLUS)),
         (), "IEEE 754-2019, 4.3 and 7.4; OCP OFP8 1.0, tables 1 and 2; docs/rounding.md",
     ),
     Preset(
         "ocp_nonsaturating", "OCP OFP8 1.0, conversion that does not saturate",
         (Rule("e4m3fn e5m2"),),
-        (), "OCP 8-bit Floating Point Specification (OFP8) 1.0, section 5.2.1 and table 5",
+        (), "OCP 8-bit Floating Point Specification (OFP8) 1.0, conversions in non-saturating mode",
     ),
     Preset(
         "ocp_saturating", "OCP OFP8 1.0, saturating conversion, and the element formats of MX 1.0",
         (Rule("e4m3fn e5m2", projection=SATURATING), Rule(NARROW, nan=Nan.SIGNED_MAX)),
-        (), "OCP OFP8 1.0, section 5.2.2 and table 5; OCP MX 1.0, section 6.3 (a NaN into FP6 or FP4 is left to the system)",
+        (), "OCP OFP8 1.0, conversions in saturating mode; OCP MX 1.0, section 6.3 (NaN into FP6, FP4: free)",
     ),
     Preset(
         "ml_dtypes", "ml_dtypes arrays, astype",
         (
-            Rule(f"bfloat16 {FP8} {IEEE8} e4m3b11fnuz", WITH_INTEGERS, via="binary32"),
-            Rule(NARROW, WITH_INTEGERS, via="binary32", nan=Nan.OTHER_ZERO),
+            Rule(f"bfloat16 {FP8} {IEEE8} e4m3b11fnuz", via="binary32"),
+            Rule(NARROW, via="binary32", nan=Nan.OTHER_ZERO),
             Rule("e8m0fnu", via="binary32", projection=AWAY, spans=(FIRST_UP,)),
         ),
         ("ml_dtypes 0.2.0", "ml_dtypes 0.3.2", "ml_dtypes 0.4.1", "ml_dtypes 0.5.4", "ml_dtypes 0.6.0"),
@@ -286,29 +96,29 @@ _TABLE = (
             Rule("e8m0fnu", via="binary32", spans=(FIRST_UP,)),
         ),
         ("ml_dtypes 0.5.0",),
-        "jax-ml/ml_dtypes, CHANGELOG of 0.5.1",
+        "jax-ml/ml_dtypes; later versions round e8m0fnu by the operand's bits, not by the parity of the code",
     ),
     Preset(
         "torch", "torch from 2.13 on, CPU, Tensor.to",
         (
-            Rule("binary16", WITH_INTEGERS, via="binary32", nan=Nan.LEADING),
+            Rule("binary16", via="binary32", nan=Nan.LEADING),
             Rule("bfloat16", "binary16", nan=Nan.PLUS),
             Rule("bfloat16", f"{WIDE} int64", via="binary32", nan=Nan.MINUS_ONES),
-            Rule("e4m3fn", WITH_INTEGERS, via="binary32", projection=SATURATING),
-            Rule("e5m2", WITH_INTEGERS, via="binary32", nan=Nan.ONES),
-            Rule(FNUZ, WITH_INTEGERS, via="binary32"),
+            Rule("e4m3fn", via="binary32", projection=SATURATING),
+            Rule("e5m2", via="binary32", nan=Nan.ONES),
+            Rule(FNUZ, via="binary32"),
             _TORCH_E8M0,
         ),
         ("torch 2.13.0", "torch 2.14.1"),
-        "pytorch, torch/headeronly/util/Float8_*.h; saturation of e4m3fn: pull request #178817; NaNs of bfloat16 are 0x7fc0 "
-        "where a number is not in a full vector",
+        "pytorch, torch/headeronly/util/Float8_*.h; saturation of e4m3fn: pull request #178817; NaNs of bfloat16 "
+        "are 0x7fc0 where a number is not in a full vector",
     ),
     Preset(
         "torch_2.12", "torch up to 2.12, CPU, Tensor.to",
         (
             Rule("binary16", via="binary32", nan=Nan.LEADING),
             Rule("bfloat16", "binary16", nan=Nan.PLUS),
-            Rule("bfloat16", WIDE, via="binary32", nan=Nan.MINUS_ONES),
+            Rule("bfloat16", f"{WIDE} int64", via="binary32", nan=Nan.MINUS_ONES),
             Rule("e4m3fn", via="binary32"),
             Rule("e5m2", via="binary32", nan=Nan.ONES),
             Rule(FNUZ, via="binary32"),
@@ -329,13 +139,14 @@ _TABLE = (
         "jax", "JAX on the CPU, astype, with and without jit",
         (
             Rule("bfloat16", f"{SMALL} binary32"),
-            Rule("bfloat16", "binary64", via="binary32", flush=True),
+            Rule("bfloat16", "binary64 int64", via="binary32", flush=True),
             Rule("binary16", "bfloat16 binary32", nan=Nan.LEADING),
-            Rule("binary16", "binary64", via="binary32"),
+            Rule("binary16", "binary64 int64", via="binary32"),
             Rule("e5m2", SMALL, nan=Nan.PLUS_ONES),
             Rule(f"{FP8} {IEEE8} e4m3b11fnuz"),
             Rule("e8m0fnu", f"{SMALL} binary32", projection=AWAY, spans=(FIRST_UP,)),
             _JAX_E8M0,
+            Rule("e8m0fnu", "int64", via="binary32", projection=AWAY),
             Rule("e2m1fn", nan=Nan.MINUS_ZERO),
         ),
         ("jax 0.10.2",),
@@ -346,14 +157,15 @@ _TABLE = (
         (
             Rule("bfloat16", "binary16", nan=Nan.LEADING),
             Rule("bfloat16", "binary32"),
-            Rule("bfloat16", "binary64", via="binary32", flush=True),
+            Rule("bfloat16", "binary64 int64", via="binary32", flush=True),
             Rule("binary16", "bfloat16 binary32", nan=Nan.LEADING),
-            Rule("binary16", "binary64", via="binary32"),
+            Rule("binary16", "binary64 int64", via="binary32"),
             Rule("e5m2", f"{SMALL} binary32", via="binary16", nan=Nan.LEADING),
             Rule("e4m3fn e4m3b11fnuz e5m2", via="binary16"),
+            Rule("e5m2fnuz", "int64", via="binary16"),
             Rule(f"{FNUZ} {IEEE8}"),
             Rule("e8m0fnu", f"{SMALL} binary32", projection=AWAY, spans=(FIRST_UP,)),
-            Rule("e8m0fnu", "binary64", via="binary32", flush=True, projection=AWAY),
+            Rule("e8m0fnu", "binary64 int64", via="binary32", flush=True, projection=AWAY),
             Rule("e2m1fn", via="binary16", nan=Nan.MINUS_ZERO),
         ),
         ("jax 0.7.1",),
@@ -364,10 +176,10 @@ _TABLE = (
         (
             Rule("bfloat16", "binary16"),
             Rule("bfloat16", "binary32", nan=Nan.PLUS),
-            Rule("bfloat16", "binary64", via="binary32", flush=True),
+            Rule("bfloat16", "binary64 int64", via="binary32", flush=True),
             Rule("binary16", via="binary32", nan=Nan.LEADING),
             Rule("e5m2", "binary16", nan=Nan.LEADING),
-            Rule("e4m3fn e5m2"),
+            Rule("e4m3fn e5m2", FLOATS),
         ),
         ("tensorflow-cpu 2.21.0",),
         "tensorflow, tensorflow/core/kernels/cast_op*.cc",
@@ -404,7 +216,7 @@ _TABLE = (
         "onnxruntime", "ONNX Runtime on the CPU, Cast, saturate=1",
         (
             Rule("binary16", "binary32", nan=Nan.LEADING),
-            Rule("binary16", "bfloat16 binary64", via="binary32"),
+            Rule("binary16", "bfloat16 binary64 int64", via="binary32"),
             Rule("bfloat16", via="binary32"),
             Rule("e4m3fn", via="binary32", projection=SATURATING),
             Rule("e5m2", via="binary32", projection=SATURATING, nan=Nan.ONES),
@@ -418,7 +230,7 @@ _TABLE = (
         "onnxruntime_saturate_0", "ONNX Runtime on the CPU, Cast, saturate=0",
         (
             Rule("binary16", "binary32", nan=Nan.LEADING),
-            Rule("binary16", "bfloat16 binary64", via="binary32"),
+            Rule("binary16", "bfloat16 binary64 int64", via="binary32"),
             Rule("bfloat16", via="binary32"),
             Rule("e4m3fn", "bfloat16", nan=Nan.PLUS, spans=(_ORT_E4M3,)),
             Rule("e4m3fn", via="binary32", spans=(_ORT_E4M3,)),
@@ -445,20 +257,20 @@ _TABLE = (
     ),
     Preset(
         "numpy", "numpy's own float16, astype",
-        (Rule("binary16", nan=Nan.SAME),),
+        (Rule("binary16", "binary32 binary64 int64", nan=Nan.SAME),),
         ("numpy 2.4.6",),
         "numpy, numpy/_core/src/common/half.hpp",
     ),
     Preset(
-        "cuda_satfinite", "CUDA, cvt.rn.satfinite and __nv_cvt_*(…, __NV_SATFINITE): e4m3fn to e2m1fn; e8m0fnu rounded up",
+        "cuda_satfinite", "CUDA, cvt.rn.satfinite and __nv_cvt_*(…, __NV_SATFINITE); e8m0fnu rounded up",
         (
             Rule(SMALL, WIDE, nan=Nan.PLUS_ONES),
             Rule("e4m3fn", f"{SMALL} binary32", projection=SATURATING, nan=Nan.PLUS),
             Rule("e4m3fn", "binary64", projection=SATURATING),
             Rule("e5m2", f"{SMALL} binary32", projection=SATURATING, nan=Nan.PLUS_ONES),
             Rule("e5m2", "binary64", projection=SATURATING, nan=Nan.LEADING),
-            Rule(NARROW, nan=Nan.MAX),
-            Rule("e8m0fnu", projection=Projection("TOWARD_POSITIVE", "SAT_FINITE"), magnitude=True),
+            Rule(NARROW, FLOATS, nan=Nan.MAX),
+            Rule("e8m0fnu", FLOATS, projection=Projection("TOWARD_POSITIVE", "SAT_FINITE"), magnitude=True),
         ),
         ("CUDA headers 13.0.88",),
         "cuda_fp8.hpp, cuda_fp6.hpp and cuda_fp4.hpp as compiled for a host; PTX ISA 9.0, cvt",
@@ -470,7 +282,7 @@ _TABLE = (
             Rule("e4m3fn", "binary64"),
             Rule("e5m2", f"{SMALL} binary32", nan=Nan.PLUS_ONES),
             Rule("e5m2", "binary64", nan=Nan.LEADING),
-            Rule("e8m0fnu", projection=Projection("TOWARD_POSITIVE"), magnitude=True, spans=(_CUDA_ZERO,)),
+            Rule("e8m0fnu", FLOATS, projection=Projection("TOWARD_POSITIVE"), magnitude=True, spans=(_CUDA_ZERO,)),
         ),
         ("CUDA headers 13.0.88",),
         "cuda_fp8.hpp as compiled for a host",
@@ -479,7 +291,7 @@ _TABLE = (
         "cuda_rz", "CUDA, cvt.rz: binary16 and bfloat16 cut off; e8m0fnu rounded down and saturated",
         (
             Rule(SMALL, "binary32", projection=Projection("TOWARD_ZERO"), nan=Nan.PLUS_ONES),
-            Rule("e8m0fnu", projection=Projection("TOWARD_ZERO", "SAT_FINITE"), magnitude=True),
+            Rule("e8m0fnu", FLOATS, projection=Projection("TOWARD_ZERO", "SAT_FINITE"), magnitude=True),
         ),
         ("CUDA headers 13.0.88",),
         "cuda_fp16.hpp, cuda_bf16.hpp and cuda_fp8.hpp as compiled for a host; PTX ISA 9.0, cvt.rz",
@@ -491,7 +303,7 @@ _TABLE = (
             Rule("bfloat16", "binary32", projection=Projection("STOCHASTIC_A", random_bits=16), nan=Nan.PLUS_ONES),
             Rule("e2m1fn", "binary32", projection=Projection("STOCHASTIC_A", "SAT_FINITE", 8), nan=Nan.MAX),
         ),
-        (), "PTX ISA 9.0, cvt.rs (f16x2: 13 bits each, bf16x2: 16); TransformerEngine #3281 and its ptx.cuh (e2m1x4: 8)",
+        (), "PTX ISA 9.0, cvt.rs (f16x2: 13 bits each, bf16x2: 16); TransformerEngine #3281 (e2m1x4: 8)",
     ),
     Preset(
         "cuda_rna", "CUDA, cvt.rna.tf32.f32: ties away from zero",
@@ -511,14 +323,14 @@ _TABLE = (
     Preset(
         "microxcaling", "microxcaling, element formats of MX with its default rounding",
         (
-            Rule("e4m3fn e5m2 e2m3fn e3m2fn e2m1fn", f"{SMALL} binary32", projection=Projection(AWAY.rounding, "SAT_FINITE"),
+            Rule("e4m3fn e5m2 e2m3fn e3m2fn e2m1fn", f"{SMALL} binary32", projection=_AWAY_SATURATING,
                  zeros=Zeros.OPERANDS_PLUS, carried=True),
         ),
         (), "microsoft/microxcaling 7bc4195, mx/elemwise_ops.py (saturate_normals=True, round='nearest': ties away)",
     ),
     Preset(
         "gfloat", "gfloat, round_ndarray and encode_ndarray, sat=False",
-        (Rule("binary16 bfloat16 e4m3fn e5m2", nan=Nan.MINUS_ONES, born=Nan.MINUS_ONES),),
+        (Rule("binary16 bfloat16 e4m3fn e5m2", FLOATS, nan=Nan.MINUS_ONES, born=Nan.MINUS_ONES),),
         ("gfloat 0.5.2",),
         "graphcore-research/gfloat, encode_ndarray.py",
     ),

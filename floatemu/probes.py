@@ -33,7 +33,7 @@ def probes(source: str, target: Format | str) -> Array:
     Returns
     -------
     ndarray
-        Every number of binary16 (float16) or bfloat16 (in float32), in the order of the codes. Of binary32 and binary64:
+        Every number of binary16 (float16) or bfloat16 (in float32), in the order of the codes. Of binary32, binary64:
         numbers at, just below and just above each value of the target and each tie between two, both signs, both ends
         of both ranges, infinities, NaNs of many kinds, and seeded random bits; in binary64 also numbers that rounding
         to binary32 would move onto a tie or off it. Of int64: sums of two powers of two, and their neighbours.

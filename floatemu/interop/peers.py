@@ -1,8 +1,8 @@
 """Casts of other libraries, as they are installed: the only place that calls them for the sake of comparing.
 
 The file also runs alone, in an environment that has the library and numpy but not floatemu:
-``python peers.py NAME PROBES.npz CODES.npz`` casts the arrays of PROBES, whose keys are "source target". Numbers of bfloat16
-lie in float32. Nothing here is imported before it is called.
+``python peers.py NAME PROBES.npz CODES.npz`` casts the arrays of PROBES, whose keys are "source target". Numbers of
+bfloat16 lie in float32. Nothing here is imported before it is called.
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ def _onnx_model(source: str, target: str, saturate: int) -> Any:
     ends = [helper.make_tensor_value_info(name, kind, [None]) for name, kind in (("x", start), ("y", end))]
     version = min(onnx.defs.onnx_opset_version(), 25)
     graph = helper.make_graph([node], "cast", ends[:1], ends[1:])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)], ir_version=min(11, onnx.IR_VERSION))
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", version)], ir_version=min(11, onnx.IR_VERSION)
+    )
 
 
 def _onnx(saturate: int) -> Cast:
@@ -205,10 +207,10 @@ def main(name: str, probes: str, out: str) -> None:
             try:
                 found[key] = CASTS[name][1](np.ascontiguousarray(file[key]), source, target)
             except Exception as error:
-                print(f"{name}, {key}: {type(error).__name__}: {str(error).splitlines()[:1]}", file=sys.stderr)
+                sys.stderr.write(f"{name}, {key}: {type(error).__name__}: {str(error)[:80]!r}\n")
     np.savez(out, **found)
-    print(version(name))
 
 
 if __name__ == "__main__":
+    sys.path.pop(0)  # this folder, which has a module named torch
     main(*sys.argv[1:])

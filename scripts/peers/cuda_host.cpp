@@ -9,7 +9,7 @@
 #include <cstring>
 
 namespace {
-enum Target { E4M3, E5M2, E8M0_UP, E8M0_ZERO, E2M3, E3M2, E2M1, HALF, BFLOAT };
+enum Target { E4M3, E5M2, E8M0_UP, E8M0_ZERO, E2M3, E3M2, E2M1, HALF, BFLOAT, HALF_ZERO, BFLOAT_ZERO };
 
 template <class T> struct Source;
 template <> struct Source<double> {
@@ -38,6 +38,8 @@ template <class T> uint16_t one(T x, int target, __nv_saturation_t s) {
         case E2M3: return Source<T>::fp6(x, __NV_E2M3);
         case E3M2: return Source<T>::fp6(x, __NV_E3M2);
         case E2M1: return Source<T>::fp4(x);
+        case HALF_ZERO: return __half_raw(__float2half_rz(static_cast<float>(x))).x;
+        case BFLOAT_ZERO: return __nv_bfloat16_raw(__float2bfloat16_rz(static_cast<float>(x))).x;
         case HALF: return Source<T>::half(x);
         default: return Source<T>::bfloat(x);
     }
