@@ -35,6 +35,7 @@ class Nan(enum.Enum):
     OTHER_ZERO = "the zero of the other sign"
     MAX = "the largest value"
     SIGNED_MAX = "the largest value, with the operand's sign"
+    KEPT = "NaN, where results are numbers and not codes"
     CARRIED = "the largest value, or the zero of the other sign if rounding the significand carries out of it"
 
 
@@ -113,8 +114,8 @@ class Rule:
     values : Format, optional
         The numbers that the system has, where they are not those of the target.
     carried : bool
-        Whether results are numbers of binary32, not codes; infinities and NaNs stay what they are, unless ``infinity``
-        says otherwise.
+        Whether results are numbers of binary32, not codes; infinities stay what they are, unless ``infinity`` says
+        otherwise, and NaNs with ``Nan.KEPT``.
 
     Examples
     --------
@@ -242,10 +243,11 @@ def apply_values(rule: Rule, x: Array, source: Format | None, fmt: Format, **cha
     """
     values = np.asarray(decode(apply(rule, x, source, fmt, **chance), rule.values or fmt))
     if rule.carried and x.dtype.kind == "f":
-        stays = np.isnan(x) if rule.nan is Nan.SIGNED else np.zeros(x.shape, bool)
+        stays = np.isnan(x) & (rule.nan is Nan.KEPT)
         if rule.infinity is None:
             stays |= np.isinf(x)
-        values[stays] = x[stays]
+        with np.errstate(invalid="ignore"):  # signalling NaNs
+            values[stays] = x[stays]
     return values
 
 
@@ -297,7 +299,7 @@ def _nan_codes(rule: Nan, x: Array, negative: Array, fmt: Format) -> Array:
             return np.full(x.shape, ones)
         case Nan.MINUS_ONES:
             return np.full(x.shape, ones | fmt.sign_code)
-        case Nan.ZERO:
+        case Nan.ZERO | Nan.KEPT:
             return np.zeros_like(sign)
         case Nan.MINUS_ZERO:
             return np.full(x.shape, fmt.sign_code)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from floatemu import peers
 from floatemu.codec import code_dtype, decode
 from floatemu.errors import UnsupportedError
 from floatemu.format import Format
@@ -191,7 +192,7 @@ def diff(
 
 def _same(a: Array, b: Array) -> Array:
     """Equal values; zeros with their sign, NaNs alike."""
-    return ((a == b) & (np.signbit(a) == np.signbit(b))) | (np.isnan(a) & np.isnan(b))
+    return np.asarray(((a == b) & (np.signbit(a) == np.signbit(b))) | (np.isnan(a) & np.isnan(b)))
 
 
 def _ask(system: System, x: Array, fmt: Format, source: str, seed: int) -> _Results:
@@ -221,8 +222,6 @@ def _decoded(name: str, codes: Any, x: Array, fmt: Format) -> _Results:
 
 
 def _live(system: str, x: Array, fmt: Format, source: str) -> _Results:
-    from floatemu.interop import peers
-
     name = system[len(LIVE) :].strip().lower().replace("-", "_")
     if name not in peers.CASTS:
         accepted = ", ".join(LIVE + known for known in peers.CASTS)

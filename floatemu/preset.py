@@ -62,6 +62,28 @@ class Preset:
         named = {name for rule in self.rules for name in rule.targets.split()}
         return tuple(name for name in FORMATS if name in named)
 
+    def sources(self, fmt: Format | str) -> tuple[str, ...]:
+        """Return the names of the formats that the system casts into ``fmt`` from.
+
+        Parameters
+        ----------
+        fmt : Format or str
+
+        Returns
+        -------
+        tuple of str
+
+        Examples
+        --------
+        >>> from floatemu.presets import get
+        >>> get("qpytorch").sources("e5m2")
+        ('bfloat16', 'binary32')
+        """
+        name = get_format(fmt).name
+        return tuple(
+            dict.fromkeys(s for rule in self.rules if name in rule.targets.split() for s in rule.sources.split())
+        )
+
     def rule(self, source: str, fmt: Format | str) -> Rule:
         """Return the rule for a source and a target.
 
@@ -90,17 +112,9 @@ class Preset:
         for rule in self.rules:
             if name in rule.targets.split() and source in rule.sources.split():
                 return rule
-        return self._refuse(source, name)
-
-    def _refuse(self, source: str, name: str) -> Rule:
-        pairs: dict[str, set[str]] = {}
-        for rule in self.rules:
-            for target in rule.targets.split():
-                pairs.setdefault(target, set()).update(rule.sources.split())
-        if name in pairs:
-            raise UnsupportedError(
-                f"{self.name} does not cast {source} into {name}; accepted: {', '.join(sorted(pairs[name]))}"
-            )
+        given = self.sources(name)
+        if given:
+            raise UnsupportedError(f"{self.name} does not cast {source} into {name}; accepted: {', '.join(given)}")
         raise UnsupportedError(f"{self.name} has no cast into {name}; accepted: {', '.join(self.targets)}")
 
     def format(self, fmt: Format | str, source: str = "binary32") -> Format:
@@ -157,9 +171,7 @@ class Preset:
         >>> [hex(code) for code in get("ml_dtypes").cast([464.0, 465.0, -0.0], "e4m3fn")]
         ['0x7e', '0x7f', '0x80']
         """
-        given = source or _source(np.asarray(x))
-        array = as_array(np.asarray(x))
-        kind = None if given == "int64" else get_format(given)
+        array, given, kind = _operand(x, source)
         target = get_format(fmt)
         rule = self.rule(given, target)
         if rule.carried:
@@ -195,12 +207,16 @@ class Preset:
         >>> get("qpytorch").round(np.float32([464.0, 1.0625, np.inf]), "e4m3fn").tolist()
         [480.0, 1.125, 480.0]
         """
-        given = source or _source(np.asarray(x))
-        kind, target = None if given == "int64" else get_format(given), get_format(fmt)
-        array = as_array(np.asarray(x))
+        array, given, kind = _operand(x, source)
+        target = get_format(fmt)
         return apply_values(self.rule(given, target), array, kind, target, random=random, seed=seed, stream=stream)
 
 
-def _source(x: Array) -> str:
+def _operand(x: Any, source: str | None) -> tuple[Array, str, Format | None]:
+    """Numbers as floats of numpy's or integers, the name of their format in the system, and the format."""
+    array = as_array(np.asarray(x))
     kinds = {"float16": "binary16", "float32": "binary32", "float64": "binary64", "bfloat16": "bfloat16"}
-    return kinds.get(x.dtype.name, "int64")
+    name = source or kinds.get(array.dtype.name, "int64")
+    if array.dtype.kind == "V":  # ml_dtypes
+        array = array.astype(np.float32)
+    return array, name, None if name == "int64" else get_format(name)

@@ -24,15 +24,19 @@ from floatemu.errors import UnsupportedError
 from floatemu.format import Format
 from floatemu.formats import FORMATS
 from floatemu.preset import Preset
-from floatemu.projection import Projection
+from floatemu.projection import Projection, Rounding, Saturation
 
 __all__ = ["PRESETS", "Preset", "cast", "get"]
 
 Array = np.ndarray[Any, Any]
 
-SATURATING = Projection(saturation="SAT_FINITE")
-AWAY = Projection("NEAREST_TIES_TO_AWAY")
-_AWAY_SATURATING = Projection("NEAREST_TIES_TO_AWAY", "SAT_FINITE")
+SATURATING = Projection(saturation=Saturation.SAT_FINITE)
+AWAY = Projection(Rounding.NEAREST_TIES_TO_AWAY)
+AWAY_SATURATING = Projection(Rounding.NEAREST_TIES_TO_AWAY, Saturation.SAT_FINITE)
+UP = Projection(Rounding.TOWARD_POSITIVE)
+UP_SATURATING = Projection(Rounding.TOWARD_POSITIVE, Saturation.SAT_FINITE)
+CUT = Projection(Rounding.TOWARD_ZERO)
+CUT_SATURATING = Projection(Rounding.TOWARD_ZERO, Saturation.SAT_FINITE)
 FP8 = "e4m3fn e5m2 e4m3fnuz e5m2fnuz"
 FNUZ = "e4m3fnuz e5m2fnuz"
 IEEE8 = "e3m4 e4m3"
@@ -53,12 +57,16 @@ _ORT_E4M3 = Span(480.0, 496.0, Result.MAX)
 _ORT_E5M2 = Span(61440.0, 65536.0, Result.NAN)
 
 
+def _by_chance(bits: int, saturation: Saturation = Saturation.SAT_NONE) -> Projection:
+    return Projection(Rounding.STOCHASTIC_A, saturation, bits)
+
+
 def _qpytorch(target: str) -> Rule:
     fmt = FORMATS[target]
     # Every code is a number: no infinity, no NaN, one more binade than IEEE's.
     own = Format(f"QPyTorch {target}", k=fmt.k, p=fmt.p, infinities=False, overflow="max")
     shifted = Format(f"binary32 above 2^{own.emin}", k=32, p=24, bias=1 - own.emin, high_nans=1)
-    return Rule(target, "bfloat16 binary32", (shifted,), projection=_AWAY_SATURATING, zeros=Zeros.PLUS, values=own,
+    return Rule(target, "bfloat16 binary32", (shifted,), projection=AWAY_SATURATING, zeros=Zeros.PLUS, values=own,
                 carried=True, infinity=Result.MAX, nan=Nan.CARRIED)  # fmt: skip
 
 
@@ -191,7 +199,7 @@ _TABLE = (
             Rule("binary16", nan=Nan.SAME),
             Rule("bfloat16", via="binary32"),
             Rule(FP8, via="binary32", projection=SATURATING),
-            Rule("e8m0fnu", via="binary32", projection=Projection("TOWARD_POSITIVE", "SAT_FINITE"), magnitude=True,
+            Rule("e8m0fnu", via="binary32", projection=UP_SATURATING, magnitude=True,
                  infinity=Result.NAN, spans=(Span(0.0, 2.0**-126, Result.SECOND, open=True),)),
             Rule("e2m1fn", via="binary32", nan=Nan.OTHER_ZERO),
         ),
@@ -205,7 +213,7 @@ _TABLE = (
             Rule("binary16", nan=Nan.SAME),
             Rule("bfloat16", via="binary32"),
             Rule(FP8, via="binary32"),
-            Rule("e8m0fnu", via="binary32", projection=Projection("TOWARD_POSITIVE"), magnitude=True,
+            Rule("e8m0fnu", via="binary32", projection=UP, magnitude=True,
                  spans=(Span(0.0, 2.0**-149, Result.LEAST), Span(0.0, 2.0**-126, Result.SECOND, open=True))),
             Rule("e2m1fn", via="binary32", nan=Nan.OTHER_ZERO),
         ),
@@ -221,7 +229,7 @@ _TABLE = (
             Rule("e4m3fn", via="binary32", projection=SATURATING),
             Rule("e5m2", via="binary32", projection=SATURATING, nan=Nan.ONES),
             Rule(FNUZ, via="binary32", projection=SATURATING),
-            Rule("e8m0fnu", via="binary32", projection=Projection("TOWARD_POSITIVE", "SAT_FINITE")),
+            Rule("e8m0fnu", via="binary32", projection=UP_SATURATING),
         ),
         ("onnxruntime 1.32.0",),
         "microsoft/onnxruntime, include/onnxruntime/core/common/float8.h",
@@ -237,7 +245,7 @@ _TABLE = (
             Rule("e5m2", "bfloat16", nan=Nan.PLUS_ONES, born=Nan.ONES, spans=(_ORT_E5M2,)),
             Rule("e5m2", via="binary32", nan=Nan.ONES, born=Nan.ONES, spans=(_ORT_E5M2,)),
             Rule(FNUZ, via="binary32"),
-            Rule("e8m0fnu", via="binary32", projection=Projection("TOWARD_POSITIVE"),
+            Rule("e8m0fnu", via="binary32", projection=UP,
                  spans=(Span(0.0, 2.0**-127, Result.NAN, open=True),)),
         ),
         ("onnxruntime 1.32.0",),
@@ -248,7 +256,7 @@ _TABLE = (
         (
             Rule("binary16", "bfloat16"),
             Rule("binary16", nan=Nan.SAME),
-            Rule("bfloat16", via="binary32", projection=Projection("TOWARD_ZERO"), nan=Nan.LEADING),
+            Rule("bfloat16", via="binary32", projection=CUT, nan=Nan.LEADING),
             Rule("e5m2", via="binary32", projection=SATURATING, nan=Nan.ONES),
             Rule(FP8, via="binary32", projection=SATURATING),
         ),
@@ -270,7 +278,7 @@ _TABLE = (
             Rule("e5m2", f"{SMALL} binary32", projection=SATURATING, nan=Nan.PLUS_ONES),
             Rule("e5m2", "binary64", projection=SATURATING, nan=Nan.LEADING),
             Rule(NARROW, FLOATS, nan=Nan.MAX),
-            Rule("e8m0fnu", FLOATS, projection=Projection("TOWARD_POSITIVE", "SAT_FINITE"), magnitude=True),
+            Rule("e8m0fnu", FLOATS, projection=UP_SATURATING, magnitude=True),
         ),
         ("CUDA headers 13.0.88",),
         "cuda_fp8.hpp, cuda_fp6.hpp and cuda_fp4.hpp as compiled for a host; PTX ISA 9.0, cvt",
@@ -282,7 +290,7 @@ _TABLE = (
             Rule("e4m3fn", "binary64"),
             Rule("e5m2", f"{SMALL} binary32", nan=Nan.PLUS_ONES),
             Rule("e5m2", "binary64", nan=Nan.LEADING),
-            Rule("e8m0fnu", FLOATS, projection=Projection("TOWARD_POSITIVE"), magnitude=True, spans=(_CUDA_ZERO,)),
+            Rule("e8m0fnu", FLOATS, projection=UP, magnitude=True, spans=(_CUDA_ZERO,)),
         ),
         ("CUDA headers 13.0.88",),
         "cuda_fp8.hpp as compiled for a host",
@@ -290,8 +298,8 @@ _TABLE = (
     Preset(
         "cuda_rz", "CUDA, cvt.rz: binary16 and bfloat16 cut off; e8m0fnu rounded down and saturated",
         (
-            Rule(SMALL, "binary32", projection=Projection("TOWARD_ZERO"), nan=Nan.PLUS_ONES),
-            Rule("e8m0fnu", FLOATS, projection=Projection("TOWARD_ZERO", "SAT_FINITE"), magnitude=True),
+            Rule(SMALL, "binary32", projection=CUT, nan=Nan.PLUS_ONES),
+            Rule("e8m0fnu", FLOATS, projection=CUT_SATURATING, magnitude=True),
         ),
         ("CUDA headers 13.0.88",),
         "cuda_fp16.hpp, cuda_bf16.hpp and cuda_fp8.hpp as compiled for a host; PTX ISA 9.0, cvt.rz",
@@ -299,9 +307,9 @@ _TABLE = (
     Preset(
         "cuda_rs", "CUDA, cvt.rs (sm_100a, sm_103a): stochastic, the random bits added to the highest that are cut off",
         (
-            Rule("binary16", "binary32", projection=Projection("STOCHASTIC_A", random_bits=13), nan=Nan.PLUS_ONES),
-            Rule("bfloat16", "binary32", projection=Projection("STOCHASTIC_A", random_bits=16), nan=Nan.PLUS_ONES),
-            Rule("e2m1fn", "binary32", projection=Projection("STOCHASTIC_A", "SAT_FINITE", 8), nan=Nan.MAX),
+            Rule("binary16", "binary32", projection=_by_chance(13), nan=Nan.PLUS_ONES),
+            Rule("bfloat16", "binary32", projection=_by_chance(16), nan=Nan.PLUS_ONES),
+            Rule("e2m1fn", "binary32", projection=_by_chance(8, Saturation.SAT_FINITE), nan=Nan.MAX),
         ),
         (), "PTX ISA 9.0, cvt.rs (f16x2: 13 bits each, bf16x2: 16); TransformerEngine #3281 (e2m1x4: 8)",
     ),
@@ -323,8 +331,8 @@ _TABLE = (
     Preset(
         "microxcaling", "microxcaling, element formats of MX with its default rounding",
         (
-            Rule("e4m3fn e5m2 e2m3fn e3m2fn e2m1fn", f"{SMALL} binary32", projection=_AWAY_SATURATING,
-                 zeros=Zeros.OPERANDS_PLUS, carried=True),
+            Rule("e4m3fn e5m2 e2m3fn e3m2fn e2m1fn", f"{SMALL} binary32", projection=AWAY_SATURATING,
+                 zeros=Zeros.OPERANDS_PLUS, nan=Nan.KEPT, carried=True),
         ),
         (), "microsoft/microxcaling 7bc4195, mx/elemwise_ops.py (saturate_normals=True, round='nearest': ties away)",
     ),

@@ -19,8 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from floatemu import FORMATS, recorded
-from floatemu.interop import peers
+from floatemu import FORMATS, peers, recorded
 from floatemu.probes import SOURCES, probes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,7 +74,7 @@ def codes(python: Path, cast: str, scratch: Path) -> dict[str, Any]:
     out = scratch / f"{cast}.npz"
     program = Path(peers.__file__) if cast in peers.CASTS else HERE / "cuda_host.py"
     path = os.pathsep.join([str(python.parent), os.environ["PATH"]])
-    command = [str(python), str(program), cast, str(scratch / "probes.npz"), str(out)]
+    command = [str(python), "-I", str(program), cast, str(scratch / "probes.npz"), str(out)]
     subprocess.run(command, check=True, env={**os.environ, "PATH": path, "PYTHONPATH": ""}, stdout=subprocess.DEVNULL)
     with np.load(out, allow_pickle=False) as file:
         return {key: file[key] for key in file.files}

@@ -18,12 +18,13 @@ import floatemu as fe
 from floatemu.errors import UnsupportedError
 from floatemu.format import Format
 from floatemu.interop.torch import readings
-from floatemu.interop.torch.probes import halves, matrices, near, pairs
+from floatemu.interop.torch.probes import matrices, pairs
 from floatemu.interop.torch.tensors import DTYPES, codes
 from floatemu.matrix.conformance import Conformance, Outcome, Progress, compared, hexadecimal, skipped, subject
+from floatemu.probes import probes
 
 Array = np.ndarray[Any, Any]
-SOURCES = {torch.float16: halves, torch.float32: near, torch.float64: near}
+SOURCES = (torch.float16, torch.float32, torch.float64)
 TARGETS = tuple(d for d in DTYPES if d not in (torch.float32, torch.float64))
 OPERATIONS = {"add": 2, "sub": 2, "mul": 2, "div": 2, "sqrt": 1, "fma": 3}
 LISTED = 3
@@ -97,12 +98,14 @@ def _bits(x: Any) -> Array:
 
 def _cast(source: Any, target: Any, device: str, origin: str) -> Outcome:
     fmt, own = DTYPES[target], DTYPES[source]
-    x = SOURCES[source](own, fmt)
+    x = probes(own.name, fmt)
     want = _bits(torch.from_numpy(x).to(device).to(target))
     got = np.asarray(fe.encode(x, fmt))
     formats = {"x": own.name, "d": fmt.name}
     inputs = {"x": (np.asarray(fe.encode(x, own)), own)}
-    return judge(f"cast/{own.name}/{fmt.name}", "cast", formats, fmt, inputs, want, got, readings.casts(x, fmt), origin)
+    return judge(
+        f"cast/{own.name}/{fmt.name}", "cast", formats, fmt, inputs, want, got, readings.casts(x, own, fmt), origin
+    )
 
 
 def _decode(dtype: Any, wide: Any, device: str, origin: str) -> Outcome:

@@ -1,8 +1,7 @@
-"""Inputs that tell ways of rounding apart: every binary16 number, neighbours of breakpoints, pairs, exact matrices."""
+"""Operands that tell ways of computing apart: pairs of numbers, and matrices with exact products."""
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,82 +12,6 @@ from floatemu.format import Format
 Array = np.ndarray[Any, Any]
 SEED = 20240229
 COUNT = 4096
-
-
-def halves(source: Format, target: Format) -> Array:
-    """Every binary16 number, NaNs included.
-
-    Parameters
-    ----------
-    source, target : Format
-        As for :func:`near`; they change nothing.
-
-    Returns
-    -------
-    ndarray of float16
-        Shape (65536,), in the order of the codes.
-
-    Examples
-    --------
-    >>> import floatemu as fe
-    >>> halves(fe.get_format("binary16"), fe.get_format("e5m2"))[0x3C00]
-    np.float16(1.0)
-    """
-    return np.arange(65536, dtype=np.uint32).astype(np.uint16).view(np.float16)
-
-
-def near(source: Format, target: Format) -> Array:
-    """Numbers of ``source`` at, just below and just above each value of ``target`` and each tie between two of them.
-
-    Parameters
-    ----------
-    source : Format
-        binary32 or binary64.
-    target : Format
-        Of at most 16 bits.
-
-    Returns
-    -------
-    ndarray of float32 or float64
-        With both signs, zeros, the ends of both ranges, infinities, NaN and seeded random bit patterns; in binary64
-        also numbers that rounding to binary32 would move onto a tie or off it.
-
-    Examples
-    --------
-    >>> import floatemu as fe
-    >>> x = near(fe.get_format("binary32"), fe.get_format("e4m3fn"))
-    >>> bool((x == 464).any()), x.dtype
-    (True, dtype('float32'))
-    """
-    dtype = np.dtype(np.float32 if source.p == 24 else np.float64)
-    word = np.dtype(f"u{dtype.itemsize}")
-    known = np.asarray(fe.values(target))
-    known = np.unique(np.abs(known[np.isfinite(known)]))
-    beyond = [float(target.max) + float(ulps) * float(_last(target)) for ulps in (Fraction(1, 2), 1, 2)]
-    ties = (known[:-1] + known[1:]) / 2
-    below = [float(target.min_positive) * scale for scale in (0.5, 0.25, 0.75, 2.0**-30)]
-    centre = np.concatenate([known, ties, beyond, below])
-    with np.errstate(over="ignore"):
-        bits = centre.astype(dtype).view(word).astype(np.int64)
-    steps = [0, -1, 1]
-    if dtype == np.float64:
-        # Half a unit of binary32 and what is next to it: where a first rounding ends up on the tie.
-        steps += [s * (2**28 + d) for s in (-1, 1) for d in (-1, 0, 1)] + [-(2**12), 2**12]
-    moved = np.concatenate([bits + step for step in steps])
-    largest = int(np.array(np.inf, dtype).view(word))
-    moved = moved[(moved >= 0) & (moved <= largest)]
-    rng = np.random.default_rng(SEED)
-    random = rng.integers(0, 2 ** (8 * word.itemsize) - 1, COUNT, dtype=word)
-    values = np.concatenate([np.unique(moved).astype(word), random]).view(dtype)
-    limits: Any = np.finfo(dtype)
-    ends = np.array([0.0, np.inf, np.nan, limits.max, limits.tiny, limits.smallest_subnormal])
-    values = np.concatenate([values, ends.astype(dtype)])
-    return np.concatenate([values, -values])
-
-
-def _last(fmt: Format) -> Fraction:
-    """The quantum of the largest value."""
-    return Fraction(2) ** (fmt.emax - fmt.trailing_bits)
 
 
 def pairs(fmt: Format, count: int) -> list[Array]:

@@ -8,34 +8,28 @@ from typing import Any
 import numpy as np
 
 import floatemu as fe
+from floatemu.casting import DOUBLE
 from floatemu.format import Format
+from floatemu.presets import get
 
 Array = np.ndarray[Any, Any]
 Reading = tuple[str, Callable[[], Array]]
 """A cause, and the codes that it predicts."""
 
-VIA = "rounded to binary32 first, then again (double rounding)"
-SATURATES = "saturates: what is beyond the range, infinity included, becomes the largest value (since torch 2.13)"
-MAGNITUDE = "e8m0fnu: the magnitude, ties away from zero; 0 becomes 2^-127; between 2^-127 and 2^-126 all goes up"
+VIA = DOUBLE.format("binary32")
+PRESETS = ("torch", "torch_2.12", "torch_cuda")
+"""Whose casts are known ways."""
 
 
-def _magnitudes(x: Array, fmt: Format) -> Array:
-    least = float(fmt.min_positive)
-    with np.errstate(invalid="ignore"):  # signalling NaNs
-        magnitude = np.abs(x.astype(np.float64))
-    codes = np.asarray(fe.encode(np.maximum(magnitude, least), fmt, "NEAREST_TIES_TO_AWAY"))
-    # Such numbers are subnormal in binary32; torch takes their leading bit for the one that rounds.
-    codes[(magnitude > least) & (magnitude < 2 * least)] = 1
-    return codes
-
-
-def casts(x: Array, fmt: Format) -> Iterator[Reading]:
-    """Yield the known ways of casting ``x`` into ``fmt``: one deviation, then two.
+def casts(x: Array, source: Format, fmt: Format) -> Iterator[Reading]:
+    """Yield the known ways of casting ``x`` into ``fmt``: those of torch in the table of presets.
 
     Parameters
     ----------
     x : ndarray
         float16, float32 or float64.
+    source : Format
+        Of x.
     fmt : Format
 
     Yields
@@ -46,22 +40,16 @@ def casts(x: Array, fmt: Format) -> Iterator[Reading]:
     Examples
     --------
     >>> import numpy as np, floatemu as fe
-    >>> found = {cause: codes() for cause, codes in casts(np.array([1 + 2**-4 + 2**-40]), fe.get_format("e4m3fn"))}
-    >>> hex(found[VIA][0])  # 1.0, not 1.125
-    '0x38'
+    >>> x, source = np.array([1 + 2**-4 + 2**-40]), fe.get_format("binary64")
+    >>> found = dict(casts(x, source, fe.get_format("e5m2")))
+    >>> list(found)
+    ['rounded to binary32 first, then again (double rounding)']
     """
-    wide = x.dtype == np.float64
-    narrow = np.asarray(fe.round(x, "binary32", dtype=np.float32)) if wide else x
-    if fmt.name == "e8m0fnu":
-        yield MAGNITUDE, lambda: _magnitudes(x, fmt)
-        if wide:
-            yield f"{MAGNITUDE}; {VIA}", lambda: _magnitudes(narrow, fmt)
-        return
-    if wide:
-        yield VIA, lambda: np.asarray(fe.encode(narrow, fmt))
-    yield SATURATES, lambda: np.asarray(fe.encode(x, fmt, saturation="SAT_FINITE"))
-    if wide:
-        yield f"{SATURATES}; {VIA}", lambda: np.asarray(fe.encode(narrow, fmt, saturation="SAT_FINITE"))
+    for name in PRESETS:
+        preset = get(name)
+        if source.name in preset.sources(fmt):
+            cause = preset.rule(source.name, fmt).describe(source.name)
+            yield cause, lambda preset=preset: preset.cast(x, fmt, source=source.name)  # type: ignore[misc]
 
 
 def fused(operands: tuple[Array, ...], fmt: Format) -> Iterator[Reading]:

@@ -1,7 +1,7 @@
 """Casts of other libraries, as they are installed: the only place that calls them for the sake of comparing.
 
 The file also runs alone, in an environment that has the library and numpy but not floatemu:
-``python peers.py NAME PROBES.npz CODES.npz`` casts the arrays of PROBES, whose keys are "source target". Numbers of
+``python -I peers.py NAME PROBES.npz CODES.npz`` casts the arrays of PROBES, whose keys are "source target". Numbers of
 bfloat16 lie in float32. Nothing here is imported before it is called.
 """
 
@@ -200,7 +200,7 @@ def version(name: str) -> str | None:
 
 def main(name: str, probes: str, out: str) -> None:
     """Cast every array of a file of probes, and write the results; what the library lacks is left out."""
-    found = {}
+    found: dict[str, Any] = {}
     with np.load(probes, allow_pickle=False) as file, np.errstate(all="ignore"):
         for key in file.files:
             source, target = key.split(" ")
@@ -212,5 +212,4 @@ def main(name: str, probes: str, out: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # this folder, which has a module named torch
     main(*sys.argv[1:])
