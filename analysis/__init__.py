@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import bounds as bounds
     from . import experiments as experiments
+    from . import lab as lab
     from . import measures as measures
     from . import mitigations as mitigations
     from . import nets as nets
@@ -61,6 +62,7 @@ _WHERE = {
     "ensemble": "ensembles",
     "experiments": "",
     "compare": "contrast",
+    "lab": "",
     "measures": "",
     "mitigations": "",
     "nets": "",

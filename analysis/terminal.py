@@ -256,8 +256,13 @@ def console(*, stderr: bool = False) -> Console:
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Progress | None]:
+def progress_bar(left: bool = False) -> Iterator[Progress | None]:
     """Show a progress bar on standard error while the block runs, if that is a terminal.
+
+    Parameters
+    ----------
+    left : bool
+        Whether it shows the time left and the number of steps, too: where there are many of one size.
 
     Yields
     ------
@@ -273,10 +278,19 @@ def progress_bar() -> Iterator[Progress | None]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        ProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()]
+    if left:
+        columns += [TextColumn("left"), TimeRemainingColumn(), MofNCompleteColumn()]
     with Bar(*columns, console=console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
         yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)

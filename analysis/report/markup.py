@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -97,7 +98,14 @@ class Column:
     extra: bool = False
 
 
-def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], caption: str, *, kind: str = "") -> str:
+def table(
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[str]],
+    caption: str,
+    *,
+    kind: str = "",
+    marks: Sequence[Sequence[str]] | None = None,
+) -> str:
     """Return a table.
 
     Parameters
@@ -109,6 +117,8 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], caption: str
         Plain text.
     kind : str
         Classes of the element.
+    marks : sequence of sequence of str, optional
+        Classes of the cells, row by row. Default: those of their columns.
 
     Returns
     -------
@@ -124,9 +134,13 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]], caption: str
     </tbody></table>
     """
     heads = "".join(f'<th scope="col"{_classes(c)}{_hint(c)}>{escape(c.title)}' for c in columns)
-    marks = [_classes(column) for column in columns]
+    shared = [_classes(column) for column in columns]
+    given = None if marks is None else ([f' class="{escape(mark)}"' if mark else "" for mark in row] for row in marks)
     # closing tags of cells and rows may be left out, which saves a quarter of a long table
-    body = "\n".join("<tr>" + "".join(f"<td{mark}>{text}" for mark, text in zip(marks, row)) for row in rows)
+    body = "\n".join(
+        "<tr>" + "".join(f"<td{mark}>{text}" for mark, text in zip(own, row))
+        for own, row in zip(itertools.repeat(shared) if given is None else given, rows)
+    )
     return (
         f'<table class="{escape(kind)}"><caption>{escape(caption)}</caption>\n'
         f"<thead><tr>{heads}</thead>\n<tbody>\n{body}\n</tbody></table>"

@@ -20,7 +20,7 @@ from lab_cases import Plain, compute
 from analysis.lab.executors import EXECUTORS, open_executor
 from analysis.lab.identity import key_of, source_hash
 from analysis.lab.store import Store
-from analysis.lab.sweep import LabError, sweep
+from analysis.lab.sweeping import LabError, sweep
 from analysis.storage import FileError
 
 TESTS = Path(lab_cases.__file__).parent
@@ -124,7 +124,7 @@ import sys
 sys.path[:0] = {paths!r}
 from lab_cases import Plain, compute
 from analysis.lab.executors import open_executor
-from analysis.lab.sweep import sweep
+from analysis.lab.sweeping import sweep
 
 if __name__ == "__main__":
     cases = [Plain(seed, 0.03, fails=seed == 5) for seed in range(90)]

@@ -25,7 +25,7 @@ for package in (floatemu, analysis):
                 if "pip install 'floatemu[" not in str(error) or info.name not in {for_extras!r}:
                     raise
 """
-FOR_EXTRAS = ("analysis.report.plots", "analysis.report.html", "analysis.certified")
+FOR_EXTRAS = ("analysis.report.plots", "analysis.report.html", "analysis.certified", "analysis.lab.specs")
 NAMED = ("analysis.torch", "floatemu.interop.torch", "analysis.arithmetics.ball")
 
 

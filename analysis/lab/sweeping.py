@@ -30,7 +30,7 @@ class LabError(FloatEmuError, RuntimeError):
     >>> raise LabError("no worker is left")
     Traceback (most recent call last):
         ...
-    analysis.lab.sweep.LabError: no worker is left
+    analysis.lab.sweeping.LabError: no worker is left
     """
 
 
