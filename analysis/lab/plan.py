@@ -15,14 +15,6 @@ from .verdicts import compare
 
 __all__ = ["MOST_CASES", "Plan", "Row", "plan_from", "standard_plan"]
 
-JUDGED: Mapping[str, tuple[str, float]] = {
-    "gradient_error": ("relative error of the first parameter's gradient in the first step", 0.05),
-    "final_loss": ("loss at the end of training", 0.0),
-    "loss_gap": ("what the final loss lies above that of binary64", 0.05),
-    "lost_updates": ("share of updates that did not move their weight", 0.1),
-}
-"""What each metric measures, and at or below which value its failure is gone."""
-
 MOST_CASES = 20_000
 MOST_SEEDS = 1000
 Combination = tuple[str, ...]
@@ -37,15 +29,12 @@ class Row:
     failure : Failure
     combinations : tuple of tuple of str
         Mitigations applied together, each a text such as "clip_norm:1.0"; the baseline without any is not among them.
-    healthy : float
-        At or below this the metric says that the failure is gone.
     left_out : mapping of str to str
         Mitigations that do not apply, and why.
     """
 
     failure: Failure
     combinations: tuple[Combination, ...]
-    healthy: float
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def case(self, combination: Combination, seed: int) -> Case:
@@ -119,7 +108,7 @@ def _line(
     found = compare(baseline, values)
     if found is None:
         return {**line, "verdict": "failed", "seeds": 0}
-    return {**line, **found.to_json(), "healthy": found.value.median <= row.healthy}
+    return {**line, **found.to_json(), "healthy": found.value.median <= row.failure.healthy}
 
 
 def standard_plan(seeds: int = 3) -> Plan:
@@ -136,11 +125,11 @@ def standard_plan(seeds: int = 3) -> Plan:
     return Plan("standard", tuple(_all_of(failure) for failure in FAILURES.values()), tuple(range(seeds)))
 
 
-def _all_of(failure: Failure, healthy: float | None = None) -> Row:
+def _all_of(failure: Failure) -> Row:
     reasons = {name: applies(name, failure.case) for name in MITIGATIONS}
     fitting = tuple((name,) for name, reason in reasons.items() if reason is None)
     left_out = {name: reason for name, reason in reasons.items() if reason is not None}
-    return Row(failure, fitting, JUDGED[failure.metric][1] if healthy is None else healthy, left_out)
+    return Row(failure, fitting, left_out)
 
 
 _KEYS = ("name", "seeds", "experiments")
@@ -226,18 +215,15 @@ def _row(given: Any, index: int) -> Row:
     fields = tuple(key for key in Case.__dataclass_fields__ if key not in ("seed", "mitigations"))
     _mapping(given, "an experiment", (*_OWN, *fields))
     failure = _failure(given, index, fields)
-    healthy = given.get("healthy", JUDGED[failure.metric][1])
-    if isinstance(healthy, bool) or not isinstance(healthy, (int, float)):
-        raise UnsupportedError(f"healthy={healthy!r}; accepted: a number")
     chosen = given.get("mitigations", "all")
     if chosen == "all":
-        return _all_of(failure, float(healthy))
-    if not isinstance(chosen, list) or not chosen:
+        return _all_of(failure)
+    if not isinstance(chosen, list):
         raise UnsupportedError("mitigations: accepted: all, or a list of mitigations, or of lists to apply together")
     combinations = [tuple(one) if isinstance(one, list) else (one,) for one in chosen]
     for combination in combinations:
         _check_combination(combination, failure)
-    return Row(failure, tuple(dict.fromkeys(combinations)), float(healthy))
+    return Row(failure, tuple(dict.fromkeys(combinations)))
 
 
 def _check_combination(combination: Combination, failure: Failure) -> None:
@@ -258,7 +244,8 @@ def _failure(given: Mapping[str, Any], index: int, fields: Sequence[str]) -> Fai
             raise UnsupportedError(f"failure: has a case of its own; leave out {', '.join(own)}, or give name and net")
         if not isinstance(given["failure"], str) or given["failure"] not in FAILURES:
             raise UnsupportedError(f"failure={str(given['failure'])[:60]!r}; accepted: {', '.join(FAILURES)}")
-        return FAILURES[given["failure"]]
+        known = FAILURES[given["failure"]]
+        return replace(known, healthy=_healthy(given, known.healthy))
     chosen = given.get("metric")
     if not isinstance(chosen, str) or chosen not in METRICS:
         raise UnsupportedError(f"metric={str(chosen)[:60]!r}; accepted: {', '.join(METRICS)}")
@@ -266,4 +253,11 @@ def _failure(given: Mapping[str, Any], index: int, fields: Sequence[str]) -> Fai
     for key, value in (("name", name), ("text", text)):
         if not isinstance(value, str) or len(value) > 500:
             raise UnsupportedError(f"{key}: accepted: a text of at most 500 characters")
-    return Failure(name, name, Case.from_json(own), chosen, text)
+    return Failure(name, name, Case.from_json(own), chosen, _healthy(given, 0.0), text)
+
+
+def _healthy(given: Mapping[str, Any], default: float) -> float:
+    value = given.get("healthy", default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UnsupportedError(f"healthy={value!r}; accepted: a number")
+    return float(value)

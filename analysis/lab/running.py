@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..experiments import run_case
+from ..experiments import METRICS, run_case
 from ..mitigations import parse
 from ..terminal import Progress, head, plain
 from .executors import open_executor
 from .identity import source_hash, spec_hash
-from .plan import JUDGED, Plan, Row, plan_from, standard_plan
+from .plan import Plan, Row, plan_from, standard_plan
 from .store import Record, write_whole
 from .sweeping import sweep
 
@@ -103,7 +103,7 @@ def _described(plan: Plan, records: Sequence[Record], counts: dict[str, int], co
 def _failure(row: Row) -> dict[str, Any]:
     failure = row.failure
     told = {key: getattr(failure, key) for key in ("name", "title", "text", "metric")}
-    about = {"metric_text": JUDGED[failure.metric][0], "healthy": row.healthy}
+    about = {"metric_text": METRICS[failure.metric].text, "healthy": failure.healthy}
     return {**told, **about, "case": failure.case.to_json(), "left_out": dict(row.left_out)}
 
 
