@@ -119,14 +119,14 @@ class Into:
         """
         odd = odd_serves(self.fmt, self.bits)
         result = np.broadcast_to(otherwise, where.shape).astype(np.float64 if odd else object)
-        chosen = np.stack([np.broadcast_to(x, where.shape)[where] for x in operands], axis=-1)
-        distinct, place = np.unique(chosen, axis=0, return_inverse=True)
+        chosen = [np.broadcast_to(x, where.shape)[where] for x in operands]
+        distinct, place = _distinct(chosen)
         need = 53 if odd else self.fmt.p + self.bits + 4
         numbers = np.empty(len(distinct), result.dtype)
         for i, row in enumerate(distinct):
-            exact = _at(name, tuple(row.tolist()), need)
+            exact = _at(name, row, need)
             numbers[i] = odd_float(exact) if odd else _fraction(exact)
-        result[where] = numbers[place.reshape(-1)]
+        result[where] = numbers[place]
         return self.of(result)
 
     def total(self, x: Array, y: Array | None = None) -> Array:
@@ -143,6 +143,18 @@ class Into:
     def product(self, x: Array) -> Array:
         """Project the exact product of the last axis of x."""
         return self.of(_objects([_exact_product(row) for row in _rows(x)], x.shape[:-1]))
+
+
+def _distinct(columns: list[Array]) -> tuple[list[tuple[float, ...]], Array]:
+    """The distinct rows of one or two columns, and the place of each row among them."""
+    rows = columns[0]
+    if len(columns) == 2:  # as complex numbers, which are sorted faster than rows
+        rows = np.empty(rows.shape, np.complex128)
+        rows.real, rows.imag = columns
+    distinct, place = np.unique(rows, return_inverse=True)
+    if len(columns) == 2:
+        return list(zip(distinct.real.tolist(), distinct.imag.tolist())), place
+    return [(x,) for x in distinct.tolist()], place
 
 
 @lru_cache(maxsize=1 << 16)

@@ -173,6 +173,20 @@ def test_scales_of_the_greatest_finite_magnitude(scale_fmt: str) -> None:
         assert_bits(block.elements, ops.BlockProject(block.scale, x, "binary4p2sf"))
 
 
+def test_sums_near_a_tie_of_a_narrow_result() -> None:
+    """What lies beyond binary64's 53 bits still decides the one rounding."""
+    x, ones = Block(1.0, [1.0, 1 / 16, 2.0**-60]), Block(1.0, [1.0, 1.0, -1.0])
+    assert ops.BlockReduceAdd(x, "binary8p4se") == 1.125
+    assert ops.BlockDotProduct(x, ones, "binary8p4se") == 1
+    assert ops.BlockDotProduct(x, x, "binary8p4se", "TowardPositive") == 1.125
+    for order in ([1.0, 2.0**-60, 1 / 16], [1.0, 1 / 16, 2.0**-60]):
+        assert ops.FAA(*order, "binary8p4se") == 1.125
+        assert ops.FAA(*order, "binary8p4se", "ToOdd") == 1.125
+        halves = ops.BlockFAA(*(Block(1.0, [v]) for v in order), 2.0, "binary8p4se")
+        assert halves.elements.tolist() == [0.5625]
+        assert ops.ScaledFAA(*(v for pair in zip([1.0] * 3, order) for v in pair), "binary8p4se") == 1.125
+
+
 def test_reductions_beyond_fifty_three_bits() -> None:
     x = Block(1.0, [1.0, 2.0**-53, 2.0**-300])
     assert ops.BlockReduceAdd(x, "binary64") == 1 + 2.0**-52
@@ -219,3 +233,29 @@ def test_refusals_teach() -> None:
     with pytest.raises(AttributeError, match="BlockClass"):
         ops.BlockClass  # noqa: B018
     assert {"BlockAdd", "ScaledExp", "BlockDotProduct", "Class"} <= set(dir(ops))
+
+
+def test_published_bounds_of_sequential_reductions() -> None:
+    """Section 6: eight Binary8p4se elements, summed in binary16 one by one, into Binary8p4se; bounds derived again."""
+    u, last = Fraction(1, 2**11), Fraction(1, 16)
+    of_sums = (1 + last) * ((1 + u) ** 7 - 1)
+    of_products = (1 + last) * (1 + u) ** 7 - 1
+    assert 0.003636 < of_sums < 0.003637
+    assert 0.06613 < of_products < 0.06614
+    rng = np.random.Generator(np.random.PCG64(11))
+    values = fe.values("binary8p4se")
+    values = values[np.isfinite(values) & (abs(values) < 4)]
+    worst = Fraction(0)
+    for _ in range(300):
+        x, y = rng.choice(values, (2, 8))
+        terms = [Fraction(float(v)) for v in x]
+        for right, got in (
+            (terms, fe.sum(x, "binary8p4se", accumulate="binary16")),
+            ([t * Fraction(float(v)) for t, v in zip(terms, y)], fe.dot(x, y, "binary8p4se", accumulate="binary16")),
+        ):
+            bound = abs(sum(right)) / 16 + of_sums * sum(map(abs, right))
+            error = abs(Fraction(float(got)) - sum(right))
+            if abs(Fraction(float(got))) >= Fraction(1, 128):  # no underflow at the end
+                assert error <= bound
+                worst = max(worst, error / bound)
+    assert worst > Fraction(1, 2)  # the bound is near what happens

@@ -87,6 +87,17 @@ def test_operands_of_eight_bits_into_other_formats(name: str) -> None:
         judge(name, operands, fmt, some(fmt, name, 2))
 
 
+@pytest.mark.parametrize("name", [*UNARY, "ArcTan2", "ArcTan2Pi", "Hypot"])
+def test_functions_of_eight_bits_into_binary32(name: str) -> None:
+    """24 bits, of which the definitions' 53 rounded to odd tell any rounding to nearest."""
+    x = fe.values("binary8p4se")
+    operands = (x,) if name in UNARY else (x, np.roll(x, 77))
+    with np.errstate(over="ignore", under="ignore"):
+        expected = results(name, *operands).astype(np.float32) + np.float32(0)
+    got = getattr(fe.p3109_ops, name)(*operands, "binary32", dtype=np.float32)
+    assert_bits(got, expected, x, name)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*UNARY, *BINARY])
 @pytest.mark.parametrize("fmt", [f for f in P3109_SMALL if 4 <= f.k <= 6], ids=lambda fmt: fmt.name)

@@ -1,8 +1,8 @@
 """floatemu against gfloat and ml_dtypes, on the inputs on which those are known to be right.
 
 ml_dtypes is compared from float32, because its casts from float64 and from integers round twice; its e8m0fnu is left
-out, because it has another rule for ties, zero and negative numbers. gfloat is compared on signed formats, because it
-does not bring negative numbers into unsigned ones.
+out, because it has another rule for ties, zero and negative numbers. gfloat follows P3109 3.1: it does not bring
+negative numbers into unsigned formats, and gives NaN above the range of finite ones; elsewhere it agrees with 4.0.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 import oracles
 import pytest
-from gfloat import RoundMode
+from gfloat import Domain, RoundMode, Signedness
 from oracles import Draw, assert_bits
 
 import floatemu as fe
@@ -134,3 +134,30 @@ def test_gfloat_on_signed_extended_p3109(k: int, p: int, theirs: RoundMode) -> N
         r = rng.integers(0, 2**n, x.size)
         rounded = gfloat.round_ndarray(info, x, theirs, sat=False, srbits=r, srnumbits=n)
         assert_bits(fe.round(x, fmt, STOCHASTIC[theirs], random=r, random_bits=n), rounded + 0.0, x, fmt.name)
+
+
+def info_of_gfloat(fmt: fe.Format) -> gfloat.FormatInfo:
+    signedness = Signedness.Signed if fmt.signed else Signedness.Unsigned
+    domain = Domain.Extended if fmt.infinities else Domain.Finite
+    return gfloat.formats.format_info_p3109(fmt.k, fmt.p, signedness, domain)
+
+
+def test_gfloat_decodes_every_p3109_format_alike() -> None:
+    for fmt in oracles.P3109_SMALL:
+        theirs = gfloat.decode_ndarray(info_of_gfloat(fmt), np.arange(1 << fmt.k)) + 0.0
+        ours = fe.values(fmt)
+        assert_bits(np.where(np.isnan(ours), 0.0, ours), np.where(np.isnan(theirs), 0.0, theirs), what=fmt.name)
+        assert_bits(np.isnan(ours), np.isnan(theirs), what=fmt.name)
+
+
+@pytest.mark.parametrize("theirs", MODES, ids=lambda mode: mode.name)
+def test_gfloat_where_its_p3109_agrees_with_the_present_one(theirs: RoundMode) -> None:
+    """Formats of four kinds: positive numbers into unsigned ones, numbers in the range of finite ones."""
+    for fmt in (f for f in oracles.P3109_SMALL if f.k == 4 or (f.k == 8 and f.p in (1, 3, 4, 8))):
+        x = oracles.probes(fmt, Draw(MODES[theirs]))
+        x = x if fmt.signed else x[x > 0]
+        for saturation in (Saturation.SAT_FINITE, Saturation.SAT_NONE):
+            clamps = saturation is Saturation.SAT_FINITE
+            given = x if clamps or fmt.infinities else x[abs(x) <= float(fmt.max)]
+            rounded = gfloat.round_ndarray(info_of_gfloat(fmt), given, theirs, sat=clamps) + 0.0
+            assert_bits(fe.round(given, fmt, MODES[theirs], saturation=saturation), rounded, given, fmt.name)

@@ -153,6 +153,14 @@ def test_trap_13_nan_into_formats_without_nan(fmt: str) -> None:
         fe.round(x, fmt, nan="inf")
 
 
+@pytest.mark.parametrize("fmt", ["e2m1fn", "e2m3fn", "e3m2fn"])
+def test_trap_13_zero_over_zero_is_refused_too(fmt: str) -> None:
+    with pytest.raises(fe.ProjectionError, match="nan="):
+        fe.div(0.0, 0.0, fmt)
+    top = float(fe.FORMATS[fmt].max)
+    assert_bits(np.asarray(fe.div([0.0, 1.0], 0.0, fmt, nan="zero"), np.float64), np.array([0.0, top]))
+
+
 @pytest.mark.parametrize("fmt", ["e4m3fnuz", "e5m2fnuz", "e4m3b11fnuz", "binary8p4se", "binary8p3sf", "binary6p2ue"])
 def test_trap_14_no_negative_zero_where_the_format_has_none(fmt: str) -> None:
     tiny = float(fe.get_format(fmt).min_positive)
@@ -312,6 +320,15 @@ def test_trap_21_stochastic_at_the_top() -> None:
             np.full(8, 460.0), "e4m3fn", "stochastic_c", random_bits=3, random=np.arange(8), saturation=saturation
         )
         assert_bits(got, np.array([448.0] * 5 + [top] * 3))
+
+
+def test_trap_21_stochastic_is_biased_at_the_top() -> None:
+    """The mean over R is x inside the range, and the largest value, 12 too small, for 460 with saturation."""
+    for mode in oracles.STOCHASTIC:
+        drawn: dict[str, Any] = {"random_bits": 3, "random": np.arange(8), "saturation": FINITE}
+        for x in (420.0, 440.0, 444.0):
+            assert fe.round(np.full(8, x), "e4m3fn", mode, **drawn).mean() == x
+        assert fe.round(np.full(8, 460.0), "e4m3fn", mode, **drawn).mean() == 448
 
 
 def test_trap_21_stochastic_never_moves_exact_values() -> None:
