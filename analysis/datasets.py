@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .storage import FileError, read_npz
+from floatemu.errors import FileError
+from floatemu.storage import read_npz
+
 from .tape import Array
 
 __all__ = ["DataError", "digits", "load"]

@@ -22,6 +22,7 @@ _EXTRAS = {
     "hf": ("torch", "transformers"),
     "report": ("matplotlib", "plotly", "pandas", "pyarrow"),
     "flint": ("python-flint",),
+    "safetensors": ("safetensors",),
     "dask": ("distributed",),
     "lab": ("loky", "PyYAML"),
     "test": ("pytest", "hypothesis", "jsonschema", "ml_dtypes", "gfloat"),

@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .storage import FileError, read_npz, write_npz
+from floatemu.errors import FileError
+from floatemu.storage import read_npz, write_npz
 
 __all__ = ["DIRECTIONS", "ROLES", "SCHEMA", "Node", "Output", "Tape", "TapeError", "Value"]
 
@@ -325,7 +326,7 @@ class Tape:
         >>> Tape.load("nowhere.npz")
         Traceback (most recent call last):
             ...
-        analysis.storage.FileError: nowhere.npz: there is no such file
+        floatemu.errors.FileError: nowhere.npz: there is no such file
         """
         arrays = read_npz(path)
         text = arrays.pop("tape", None)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from floatemu.codec import decode as decode
 from floatemu.codec import encode as encode
 from floatemu.codec import values as values
+from floatemu.errors import FileError as FileError
 from floatemu.errors import FloatEmuError as FloatEmuError
 from floatemu.errors import FormatError as FormatError
 from floatemu.errors import ProjectionError as ProjectionError
@@ -38,6 +39,7 @@ from floatemu.rounding import round_with_flags as round_with_flags
 from floatemu.rounding import rounder as rounder
 
 if TYPE_CHECKING:
+    from floatemu import block as block
     from floatemu import matrix as matrix
     from floatemu import p3109_ops as p3109_ops
     from floatemu import presets as presets
@@ -54,6 +56,9 @@ if TYPE_CHECKING:
     from floatemu.arithmetic import sub as sub
     from floatemu.array import EmulatedArray as EmulatedArray
     from floatemu.array import asarray as asarray
+    from floatemu.block import BlockArray as BlockArray
+    from floatemu.block import BlockFormat as BlockFormat
+    from floatemu.block import quantize as quantize
     from floatemu.comparisons import compare as compare
     from floatemu.differences import diff as diff
     from floatemu.functions import cosh as cosh
@@ -97,6 +102,7 @@ if TYPE_CHECKING:
 _LATER = {
     "arithmetic": "add div fma maximum maximumNumber minimum minimumNumber mul remainder sqrt sub",
     "array": "EmulatedArray asarray",
+    "block": "BlockArray BlockFormat quantize",
     "comparisons": "compare",
     "differences": "diff",
     "functions": "cosh erf exp exp2 expm1 gelu gelu_tanh hypot log log1p "
@@ -109,7 +115,7 @@ _LATER = {
     "reductions": "dot mean norm sum",
 }
 _WHERE = {name: module for module, names in _LATER.items() for name in names.split()}
-_PACKAGES = ("matrix", "p3109_ops", "presets")
+_PACKAGES = ("block", "matrix", "p3109_ops", "presets")
 
 __version__ = "0.1.0"
 
@@ -117,7 +123,10 @@ __version__ = "0.1.0"
 __all__ = [
     "ALIASES",
     "FORMATS",
+    "BlockArray",
+    "BlockFormat",
     "EmulatedArray",
+    "FileError",
     "Flag",
     "FloatEmuError",
     "Format",
@@ -134,6 +143,7 @@ __all__ = [
     "asarray",
     "asin",
     "atan",
+    "block",
     "cast",
     "compare",
     "conv2d",
@@ -173,6 +183,7 @@ __all__ = [
     "p3109",
     "p3109_ops",
     "presets",
+    "quantize",
     "reciprocal",
     "remainder",
     "round_with_flags",

@@ -17,3 +17,7 @@ class ProjectionError(FloatEmuError, ValueError):
 
 class UnsupportedError(FloatEmuError, TypeError):
     """The request is meaningful, but outside what this function or this installation supports."""
+
+
+class FileError(FloatEmuError, ValueError):
+    """A file is not what it should be: truncated, too large, of another schema, or hostile."""

@@ -149,7 +149,13 @@ def nan_message(fmt: Format, index: tuple[int, ...]) -> str:
 
 
 def project_array(
-    x: np.ndarray[Any, Any], request: Request, out: np.ndarray[Any, Any], *, coded: bool, flags: Any = None
+    x: np.ndarray[Any, Any],
+    request: Request,
+    out: np.ndarray[Any, Any],
+    *,
+    coded: bool,
+    flags: Any = None,
+    first: int = 0,
 ) -> None:
     """Project every element of ``x`` into ``out`` (values, or codes if ``coded``), and its flags into ``flags``.
 
@@ -164,6 +170,8 @@ def project_array(
         Whether ``out`` (unsigned) takes codes.
     flags : numpy.ndarray, optional
         uint8, C-contiguous, same shape.
+    first : int
+        Position of the first element, which decides its random bits.
 
     Raises
     ------
@@ -185,9 +193,9 @@ def project_array(
         piece = CODED if coded and _in_two_steps(request, flags) else max(x.size, 1)
         for start in range(0, x.size, piece):
             parts = [None if a is None else a[start : start + piece] for a in views]
-            _carrier_block(parts[0], parts[1], parts[2], parts[3], carrier, request, coded, start)
+            _carrier_block(parts[0], parts[1], parts[2], parts[3], carrier, request, coded, first + start)
         return
-    _project_blocks(x, request, out, carrier, coded, written, flags, random)
+    _project_blocks(x, request, out, carrier, coded, written, flags, random, first)
 
 
 def _refuse_nan(x: np.ndarray[Any, Any], fmt: Format) -> None:
@@ -254,8 +262,8 @@ def _direct(x: Any, out: Any, carrier: str, written: np.dtype[Any], random: Any)
     return plain and (random is None or not np.may_share_memory(random, out))
 
 
-def _readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    # One constness for all callers: numba compiles read-only and writable arrays apart.
+def readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """A view that cannot be written: one constness for all callers, since numba compiles the two apart."""
     array = array.view()
     array.flags.writeable = False
     return array
@@ -275,12 +283,12 @@ def _carrier_block(
     loop = kernels.carrier_loop(carrier, fixed, coded, flags is not None)
     target = carrier_target(request.fmt, request.projection, request.nan, carrier, coded)
     loop(
-        _readonly(x.view(word)),
+        readonly(x.view(word)),
         out if coded else out.view(word),
         NO_FLAGS if flags is None else flags,
         target,
         mode,
-        NO_RANDOM if random is None else _readonly(random),
+        NO_RANDOM if random is None else readonly(random),
         type(target.drop)(request.bits),
         np.uint64(request.state),
         np.uint64(first),
@@ -307,7 +315,7 @@ def _scaled_block(x: Any, out: Any, flags: Any, random: Any, request: Request, c
         marks,
         target,
         int(request.projection.rounding),
-        NO_RANDOM if random is None else _readonly(random),
+        NO_RANDOM if random is None else readonly(random),
         np.uint64(request.bits),
         np.uint64(request.state),
         np.uint64(first),
@@ -339,7 +347,15 @@ def _split(x: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:
 
 
 def _project_blocks(
-    x: Any, request: Request, out: Any, carrier: str | None, coded: bool, written: Any, flags: Any, random: Any
+    x: Any,
+    request: Request,
+    out: Any,
+    carrier: str | None,
+    coded: bool,
+    written: Any,
+    flags: Any,
+    random: Any,
+    first: int,
 ) -> None:
     if carrier is not None:
         source: Any = np.dtype(carrier)
@@ -354,7 +370,7 @@ def _project_blocks(
         dtypes.append(np.dtype(np.uint32))
         modes.append(["readonly", "aligned", "contig"])
     marks = None if flags is None else flags.reshape(-1)
-    first = 0
+    done = 0
     with np.nditer(
         operands,
         ["external_loop", "buffered", "zerosize_ok", "copy_if_overlap"],
@@ -367,13 +383,13 @@ def _project_blocks(
         if x.size == 0:
             return
         for block in blocks:
-            part = None if marks is None else marks[first : first + block[0].size]
+            part = None if marks is None else marks[done : done + block[0].size]
             drawn = block[2] if random is not None else None
             if carrier is not None:
-                _carrier_block(block[0], block[1], part, drawn, carrier, request, coded, first)
+                _carrier_block(block[0], block[1], part, drawn, carrier, request, coded, first + done)
             else:
-                _scaled_block(block[0], block[1], part, drawn, request, coded, first)
-            first += block[0].size
+                _scaled_block(block[0], block[1], part, drawn, request, coded, first + done)
+            done += block[0].size
 
 
 def _project_objects(x: Any, request: Request, out: Any, coded: bool, flags: Any) -> None:
@@ -397,5 +413,5 @@ def decode_codes(codes: np.ndarray[Any, Any], fmt: Format) -> np.ndarray[Any, An
     for start in range(0, codes.size, BLOCK):
         part = slice(start, start + BLOCK)
         block = np.ascontiguousarray(codes[part], np.uint64)
-        kernels.decode_loop()(_readonly(block), values[part].view(np.uint64), layout(fmt))
+        kernels.decode_loop()(readonly(block), values[part].view(np.uint64), layout(fmt))
     return values

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from ..storage import FileError
+from floatemu.errors import FileError
+
 from ..terminal import plain
 
 __all__ = ["Record", "Store", "write_whole"]

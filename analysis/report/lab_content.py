@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..storage import FileError
+from floatemu.errors import FileError
+
 from ..verdict import number
 
 __all__ = ["SCHEMA", "Cell", "Results", "number_of", "read_results", "results"]
@@ -188,7 +189,7 @@ def results(data: Any) -> Results:
     >>> results({"schema": "floatemu.trace/1"})
     Traceback (most recent call last):
         ...
-    analysis.storage.FileError: schema is 'floatemu.trace/1'; accepted: 'floatemu.lab/1'
+    floatemu.errors.FileError: schema is 'floatemu.trace/1'; accepted: 'floatemu.lab/1'
     """
     given = data if isinstance(data, dict) else {}
     if given.get("schema") != SCHEMA:

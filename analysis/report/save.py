@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from floatemu.errors import UnsupportedError
+from floatemu.errors import FileError, UnsupportedError
 
 from ..comparison import to_json
-from ..storage import FileError
 from .manifest import Found, manifest
 
 __all__ = ["SUFFIXES", "manifest_path", "save", "save_trace", "to_dataframe"]

@@ -20,8 +20,8 @@ from analysis.lab.running import run_lab
 from analysis.report.advice_table import print_advice
 from analysis.report.lab_content import Results, read_results, results
 from analysis.report.lab_page import lab_page
-from analysis.storage import FileError
 from analysis.terminal import console
+from floatemu.errors import FileError
 
 SPEC = """
 name: small

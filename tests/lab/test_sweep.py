@@ -21,7 +21,7 @@ from analysis.lab.executors import EXECUTORS, open_executor
 from analysis.lab.identity import key_of, source_hash
 from analysis.lab.store import Store
 from analysis.lab.sweeping import LabError, sweep
-from analysis.storage import FileError
+from floatemu.errors import FileError
 
 TESTS = Path(lab_cases.__file__).parent
 LIBRARY = {"loky": "loky", "dask": "distributed"}

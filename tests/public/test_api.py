@@ -14,7 +14,7 @@ import pytest
 import analysis
 import floatemu
 
-PACKAGES = {"floatemu": (floatemu, 75), "analysis": (analysis, 30)}  # 25 of floatemu's are elementary functions
+PACKAGES = {"floatemu": (floatemu, 84), "analysis": (analysis, 30)}  # 25 of floatemu's are elementary functions
 KEPT_OUT = {"round", "sum", "pow"}  # public, but a star import must hide no builtin
 
 

@@ -7,7 +7,7 @@ import pytest
 
 OPTIONAL = (
     *("torch", "transformers", "matplotlib", "plotly", "pandas", "pyarrow", "flint"),
-    *("dask", "distributed", "loky", "yaml"),
+    *("dask", "distributed", "loky", "yaml", "safetensors"),
 )
 EVERYTHING = """
 import importlib, pkgutil, sys
@@ -25,7 +25,10 @@ for package in (floatemu, analysis):
                 if "pip install 'floatemu[" not in str(error) or info.name not in {for_extras!r}:
                     raise
 """
-FOR_EXTRAS = ("analysis.report.plots", "analysis.report.html", "analysis.certified", "analysis.lab.specs")
+FOR_EXTRAS = (
+    *("analysis.report.plots", "analysis.report.html", "analysis.certified", "analysis.lab.specs"),
+    "floatemu.block.safetensors_files",
+)
 NAMED = ("analysis.torch", "floatemu.interop.torch", "analysis.arithmetics.ball")
 
 

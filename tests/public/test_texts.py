@@ -71,7 +71,7 @@ def test_every_extra_is_in_the_readme():
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg")
     extras = set(config["options.extras_require"])
-    assert extras == {"torch", "hf", "report", "flint", "dask", "lab", "test", "dev"}
+    assert extras == {"torch", "hf", "report", "flint", "dask", "safetensors", "lab", "test", "dev"}
     assert [name for name in extras if f"`{name}`" not in README and f"[{name}]" not in README] == []
 
 

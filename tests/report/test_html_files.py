@@ -15,9 +15,8 @@ import pytest
 import analysis as an
 from analysis.report.manifest import SCHEMA, manifest
 from analysis.report.save import SUFFIXES, manifest_path
-from analysis.storage import FileError
 from analysis.terminal import plain
-from floatemu.errors import UnsupportedError
+from floatemu.errors import FileError, UnsupportedError
 
 
 @pytest.fixture(scope="module")

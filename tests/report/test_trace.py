@@ -20,9 +20,8 @@ from rich.console import Console
 import analysis as an
 from analysis.report.table import print_trace
 from analysis.results import run_trace
-from analysis.storage import FileError
 from analysis.verdict import number, numbers
-from floatemu.errors import FloatEmuError, UnsupportedError
+from floatemu.errors import FileError, FloatEmuError, UnsupportedError
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import analysis as an
-from analysis.storage import FileError, read_npz, write_npz
 from analysis.tape import SCHEMA, Node, Output, Tape, TapeError, Value
+from floatemu.errors import FileError
+from floatemu.storage import read_npz, write_npz
 
 LEAF = Node(0, "input", outputs=(Output((2,), "float64", 0),))
 NEG = Node(1, "neg", (Value(0),), {}, (Output((2,), "float64", 1),))

@@ -6,32 +6,18 @@ import math
 import os
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from floatemu.errors import FloatEmuError
-
-__all__ = ["FileError", "read_npz", "write_npz"]
+from floatemu.errors import FileError
 
 Array = npt.NDArray[Any]
 LIMIT = 2**32
 KINDS = "fiub"
-
-
-class FileError(FloatEmuError, ValueError):
-    """A file is not what it should be: truncated, too large, of another schema, or hostile.
-
-    Examples
-    --------
-    >>> raise FileError("x.npz is empty")
-    Traceback (most recent call last):
-        ...
-    analysis.storage.FileError: x.npz is empty
-    """
 
 
 def read_npz(path: str | os.PathLike[str], limit: int = LIMIT) -> dict[str, Array]:
@@ -130,7 +116,7 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None
     Parameters
     ----------
     path : path-like
-        Written under a temporary name in the same folder and then renamed.
+        The file.
     arrays : mapping of str to ndarray
         Floating point, integer or boolean arrays.
 
@@ -146,17 +132,35 @@ def write_npz(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None
     ...     write_npz(f"{folder}/a.npz", {"x": np.array([{}])})
     Traceback (most recent call last):
         ...
-    analysis.storage.FileError: array 'x' has dtype object; only real numbers are written
+    floatemu.errors.FileError: array 'x' has dtype object; only real numbers are written
     """
     for name, array in arrays.items():
         if array.dtype.kind not in KINDS:
             raise FileError(f"array {name!r} has dtype {array.dtype}; only real numbers are written")
+    write: Any = np.savez_compressed  # its stub would have the names of arrays be options
+    write_whole(path, lambda stream: write(stream, **arrays))
+
+
+def write_whole(path: str | os.PathLike[str], write: Callable[[IO[bytes]], Any]) -> None:
+    """Write a file, whole or not at all.
+
+    Parameters
+    ----------
+    path : path-like
+        Written under a temporary name in the same folder and then renamed.
+    write : callable
+        Given the open file.
+
+    Raises
+    ------
+    FileError
+        If the folder cannot be written.
+    """
     file = Path(path)
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         with open(part, "wb") as stream:
-            write: Any = np.savez_compressed  # its stub would have the names of arrays be options
-            write(stream, **arrays)
+            write(stream)
         part.replace(file)
     except OSError as error:
         part.unlink(missing_ok=True)

@@ -1,0 +1,275 @@
+"""Blocks that share a scale: the scale from the largest magnitude, and every number by its block's scale.
+
+An array is looked at as matrices of ``rows`` rows, each of ``cols`` groups of ``inner`` numbers, in C order; a block is
+``block_rows`` rows by ``block_cols`` groups, at one place of the ``inner`` ones, and shorter at the ends. So blocks lie
+along any axis, or along two, without a copy.
+
+Largest magnitudes are those of the bit patterns, taken as integers; logarithms occur nowhere. All that rounds is
+rounded by the one text: the quotient of the largest magnitude goes through :func:`cut` (``away``) and
+``project_scaled`` to the scale's format. Quotients are rounded to odd, which loses nothing that a later rounding to
+fewer bits looks at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
+
+from floatemu._core import arithmetic, kernels
+from floatemu._core.exact import bits_of, float_of, fma32, fma64, odd_quotient, to_odd
+from floatemu._core.rounding import NE, away, decode_code, pick, project_scaled
+
+EXACT, DIVIDE, MULTIPLY = range(3)
+"""How a quotient is formed: rounded to odd; as the carrier divides; times the carrier's reciprocal."""
+
+LENGTHS = (16, 32, 128)
+"""Lengths of blocks that have loops of their own, whose count the compiler knows."""
+
+TILE = 1024
+"""Numbers whose scales are spread out at a time."""
+
+
+class Scaling(NamedTuple):
+    """How scales are made, as plain numbers."""
+
+    divisor: Any  #: the element format's largest value, or the power of two in it
+    outer: Any  #: the scale of the whole array, 1 where there is none
+    formula: Any  #: EXACT, DIVIDE or MULTIPLY
+    first: Any  #: bits to which the quotient is rounded to nearest first; 0: it is not
+    power: Any  #: whether it is then rounded to a power of two
+    mode: Any  #: the rounding mode, of that and into the scale's format
+    finite: Any  #: whether infinities and NaN are left out of the largest magnitude
+    least: Any  #: the least code of a scale
+    nan: Any  #: code of the scale of a block with an infinity or a NaN
+
+
+def cut(w: Any, sig: Any, e: Any, keep: Any, mode: Any) -> Any:
+    """Round a significand of 53 bits, and its exponent, to ``keep`` bits."""
+    shift = w(w(53) - keep)
+    q = w(sig >> shift)
+    q = w(q + w(away(w, sig, shift, shift, w(q & w(1)), False, mode, w(0), w(0), w(0))))
+    carry = w(q >> keep)
+    return w(w(q >> carry) << shift), w(e + carry)
+
+
+def scale_code(w: Any, ratio: Any, scaling: Any, target: Any) -> Any:
+    """The code of the scale that a non-negative ratio (bits of a finite binary64 number) becomes."""
+    sig = w(ratio & w((1 << 52) - 1))
+    field = w(ratio >> w(52))
+    e = w(max(field, w(1)) + w(kernels.SCALED_BIAS - 1023))
+    sig = w(sig | w(w(field != w(0)) << w(52)))
+    while (sig != w(0)) & (w(sig >> w(52)) == w(0)):
+        sig = w(sig << w(1))
+        e = w(e - w(1))
+    if sig != w(0):
+        if scaling.first > 0:
+            sig, e = cut(w, sig, e, w(scaling.first), NE)
+        if scaling.power:
+            sig, e = cut(w, sig, e, w(1), scaling.mode)
+    sig = w(sig << w(11))
+    code, _ = project_scaled(w, 63, sig, w(0), e, False, target, scaling.mode, w(0), w(0), w(0), False)
+    return max(w(code), w(scaling.least))
+
+
+assert arithmetic  # its import lets compiled code call the functions of ``exact``
+kernels.register((cut, scale_code))
+
+
+def largest_in(carrier: str, length: int | None) -> Callable[..., Any]:
+    """The function ``largest(bits, limit)``: the largest magnitude below ``limit`` of a run of one block in a row."""
+    word: Any = kernels.CARRIERS[carrier]
+    w, t = word
+    magnitude = w(2 ** (31 if t == 23 else 63) - 1)
+
+    def largest(bits: Any, limit: Any) -> Any:
+        found = w(0)
+        for i in range(bits.size if length is None else length):
+            mag = w(bits[i] & magnitude)
+            found = max(found, pick(w, mag < limit, mag, w(0)))
+        return found
+
+    register_jitable(kernels.named(largest, f"largest {carrier} {length}"))
+    return largest
+
+
+def quotients_of(carrier: str) -> Callable[..., Any]:
+    """The function ``quotients(x, bits, scales, formula, result)``: numbers by scales of their own."""
+    word: Any = kernels.CARRIERS[carrier]
+    w, t = word
+    number: Any = np.float32 if t == 23 else np.float64
+    top = w(1 << (31 if t == 23 else 63))
+    infinity = w((255 << 23) if t == 23 else (2047 << 52))
+    fused = fma32 if t == 23 else fma64
+
+    def exact(x: Any, bits: Any, s: Any) -> Any:
+        """Bits of x / s rounded to odd: never to infinity where x is finite, nor to zero where it is not zero."""
+        q = number(x / s)
+        mag = w(bits & w(top - w(1)))
+        out = to_odd(w, q, w(number(q).view(w)), fused(-q, s, x))
+        out = pick(w, q == number(0), w(w(bits & top) | w(mag != w(0))), out)
+        over = (w(out & w(top - w(1))) == infinity) & (mag < infinity)
+        return w(out - w(over))
+
+    register_jitable(kernels.named(exact, f"exact {carrier}"))
+
+    def quotients(x: Any, bits: Any, scales: Any, formula: Any, result: Any) -> Any:
+        if formula == EXACT:
+            for i in range(x.size):
+                result[i] = exact(x[i], bits[i], scales[i])
+        elif formula == DIVIDE:
+            for i in range(x.size):
+                result[i] = number(x[i] / scales[i]).view(w)
+        else:
+            for i in range(x.size):
+                result[i] = number(x[i] * number(number(1) / scales[i])).view(w)
+        for i in range(x.size):
+            mag = w(bits[i] & w(top - w(1)))
+            zero = pick(w, mag < infinity, w(bits[i] & top), bits[i])
+            result[i] = pick(w, scales[i] == number(0), zero, result[i])
+
+    register_jitable(kernels.named(quotients, f"quotients {carrier}"))
+    return quotients
+
+
+@cache
+def scales_loop(carrier: str) -> Callable[..., Any]:
+    """Return the loop that makes the scales of whole bands of blocks.
+
+    Parameters
+    ----------
+    carrier : str
+        "float32" or "float64".
+
+    Returns
+    -------
+    callable
+        ``loop(bits, shape, codes, values, scaling, target, layout, table)``: carrier bits of matrices, or of
+        whole bands of one; (rows, cols, inner, block_rows, block_cols); for each block, in C order, the code of its
+        scale (uint64) and what its numbers are divided by (binary64). ``table``: values of the first codes of scales.
+    """
+    word: Any = kernels.CARRIERS[carrier]
+    w, t = word
+    number: Any = np.float32 if t == 23 else np.float64
+    u = np.uint64
+    infinity = w((255 << 23) if t == 23 else (2047 << 52))
+    all_bits = w(2 ** (32 if t == 23 else 64) - 1)
+    magnitude = w(2 ** (31 if t == 23 else 63) - 1)
+    largest16, largest32, largest128 = (largest_in(carrier, n) for n in LENGTHS)
+    largest = largest_in(carrier, None)
+
+    def ratio_of(amax: Any, scaling: Any) -> Any:
+        """Bits of the binary64 number that the largest magnitude's quotient is, or is rounded to."""
+        if scaling.formula == EXACT:
+            divisor = scaling.divisor * scaling.outer
+            bits = odd_quotient(u, np.float64(amax), divisor)
+            if np.float64(amax) / divisor == 0:  # below binary64: above 0, and below every scale
+                bits = u(amax > 0)
+        elif scaling.formula == DIVIDE:
+            bits = bits_of(np.float64(number(number(amax / number(scaling.divisor)) / number(scaling.outer))))
+        else:
+            inverse = number(number(number(1) / number(scaling.outer)) * number(number(1) / number(scaling.divisor)))
+            bits = bits_of(np.float64(number(amax * inverse)))
+        return min(u(bits), u(0x7FEFFFFFFFFFFFFF))
+
+    register_jitable(kernels.named(ratio_of, f"ratio {carrier}"))
+
+    def loop(bits: Any, shape: Any, codes: Any, values: Any, scaling: Any, target: Any, layout: Any, table: Any) -> Any:
+        rows, cols, inner, block_rows, block_cols = shape
+        limit = infinity if scaling.finite else all_bits
+        groups = (cols + block_cols - 1) // block_cols
+        found = np.empty(groups * inner, w)
+        width = cols * inner
+        place = 0
+        for begin in range(0, bits.size, rows * width):
+            for band in range(0, rows, block_rows):
+                found[:] = w(0)
+                for r in range(band, min(band + block_rows, rows)):
+                    row = bits[begin + r * width : begin + (r + 1) * width]
+                    for j in range(groups):
+                        stop = min((j + 1) * block_cols, cols)
+                        if inner == 1:
+                            run = row[j * block_cols : stop]
+                            if run.size == 32:
+                                m = largest32(run, limit)
+                            elif run.size == 16:
+                                m = largest16(run, limit)
+                            elif run.size == 128:
+                                m = largest128(run, limit)
+                            else:
+                                m = largest(run, limit)
+                            found[j] = max(found[j], m)
+                        else:
+                            top = found[j * inner : (j + 1) * inner]
+                            for c in range(j * block_cols, stop):
+                                line = row[c * inner : (c + 1) * inner]
+                                for i in range(line.size):
+                                    mag = w(line[i] & magnitude)
+                                    top[i] = max(top[i], pick(w, mag < limit, mag, w(0)))
+                for j in range(found.size):
+                    if found[j] >= infinity:
+                        code = u(scaling.nan)
+                    else:
+                        code = scale_code(u, ratio_of(w(found[j]).view(number), scaling), scaling, target)
+                    codes[place] = code
+                    if code < u(table.size):
+                        values[place] = table[code] * scaling.outer
+                    else:
+                        values[place] = float_of(decode_code(u, code, layout, kernels.SCALED_BIAS)) * scaling.outer
+                    place += 1
+
+    return kernels.compiled(loop, f"block scales {carrier}")
+
+
+@cache
+def divided_loop(carrier: str) -> Callable[..., Any]:
+    """Return the loop that divides the numbers of whole bands of blocks by their scales.
+
+    Parameters
+    ----------
+    carrier : str
+        "float32" or "float64".
+
+    Returns
+    -------
+    callable
+        ``loop(x, bits, shape, values, formula, result)``: the numbers, the same as bits, shape and values as in
+        :func:`scales_loop`; ``result`` takes carrier bits. Where the scale is 0 numbers become zeros of their sign.
+    """
+    word: Any = kernels.CARRIERS[carrier]
+    _, t = word
+    number: Any = np.float32 if t == 23 else np.float64
+    quotients = quotients_of(carrier)
+
+    def loop(x: Any, bits: Any, shape: Any, values: Any, formula: Any, result: Any) -> Any:
+        rows, cols, inner, block_rows, block_cols = shape
+        width = cols * inner
+        groups = (cols + block_cols - 1) // block_cols * inner
+        bands = (rows + block_rows - 1) // block_rows
+        scales = np.empty(min(TILE, width), number)
+        for r in range(x.size // width):
+            own = values[(r // rows * bands + r % rows // block_rows) * groups :]
+            for begin in range(0, width, TILE):
+                size = min(TILE, width - begin)
+                p = 0
+                while p < size:
+                    c = (begin + p) // inner
+                    place = c // block_cols * inner
+                    if inner == 1:  # one scale up to the block's end
+                        stop = min((place + 1) * block_cols - begin, size)
+                        s = number(own[place])
+                        for i in range(p, stop):
+                            scales[i] = s
+                    else:  # a scale each up to the group's
+                        stop = min((c + 1) * inner - begin, size)
+                        place += begin - c * inner
+                        for i in range(p, stop):
+                            scales[i] = number(own[place + i])
+                    p = stop
+                a, b = r * width + begin, r * width + begin + size
+                quotients(x[a:b], bits[a:b], scales[:size], formula, result[a:b])
+
+    return kernels.compiled(loop, f"block division {carrier}")
