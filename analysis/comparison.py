@@ -12,8 +12,7 @@ import numpy as np
 import floatemu as fe
 
 from . import measures
-from .arithmetics.base import Array
-from .engine import Record, Run
+from .engine import Run
 from .events import Event, absorbed, flips
 from .ops import get_op
 from .tape import Node, Tape
@@ -226,12 +225,6 @@ def ancestors(tape: Tape, target: str) -> set[int]:
     return found
 
 
-def _local(record: Record | None, value: Array) -> Array:
-    if record is None:
-        return np.zeros(value.shape)
-    return measures.difference(value, record.raw, record.tail)
-
-
 def compare_nodes(run: Run, exact: Run, shares: Mapping[int, float] | None = None) -> tuple[NodeReport, ...]:
     """Compare every node of an emulated run with the exact run.
 
@@ -265,80 +258,67 @@ def compare_nodes(run: Run, exact: Run, shares: Mapping[int, float] | None = Non
     return tuple(found)
 
 
-def _range(x: Array) -> tuple[float | None, float | None]:
-    magnitude = np.abs(x)
-    nonzero = magnitude[magnitude > 0]
-    return float(magnitude.max()) if x.size else None, float(nonzero.min()) if nonzero.size else None
-
-
 def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], share: float | None) -> NodeReport:
-    value, true, tail = run.value(node.id), exact.value(node.id), exact.tail(node.id)
+    value, true = run.value(node.id), exact.value(node.id)
     head = (node.id, node.op, node.path, node.direction, node.site, node.shape)
     if value.dtype.kind != "f":
         wrong = 0 if node.leaf else int(np.count_nonzero(value != true))
         return NodeReport(*head, "none", *(None,) * 11, *(0,) * 6, wrong, 0, share)
-    record = run.records[node.id]
-    raw = value if record is None else record.raw
-    size = measures.norm(true)
-
-    def relative(error: Array) -> float:
-        distance = measures.norm(error)
-        if distance == 0:
-            return 0.0
-        if size == 0:  # as measures.relative_error: NaN stays NaN
-            return distance if math.isnan(distance) else math.inf
-        return distance / size
-
-    inherited_array = measures.difference(raw, true, tail)
-    if record is not None and record.tail is not None:
-        inherited_array = inherited_array + np.where(np.isfinite(inherited_array), record.tail, 0.0)
-    local, inherited = relative(_local(record, value)), relative(inherited_array)
-    error = relative(measures.difference(value, true, tail))
-    before = max((errors[ref.node] or 0.0 for ref in node.inputs), default=0.0)
+    record, spec = run.records[node.id], get_op(node.op)
+    sensitivity = None
+    if spec.sensitivity is not None:
+        inputs = [exact.value(ref) for ref in node.inputs]
+        sensitivity = np.asarray(spec.sensitivity(inputs, true, node.attributes))
     fmt = None if record is None else record.format
-    nonzero = np.abs(value)[value != 0]
-    flags = np.zeros(value.shape, np.uint8) if record is None else record.flags
-    zeros = (value == 0) & (true != 0)
-    new = (value == 0) & (raw != 0)
-    condition, cancelled = _condition(node, exact, size)
-    spec = get_op(node.op)
-    swallowed = absorbed(node, [run.value(ref) for ref in node.inputs], value) if spec.adds else np.zeros(1, bool)
+    found = fe.survey(
+        value,
+        true,
+        fmt,
+        tail=exact.tail(node.id),
+        unrounded=None if record is None else record.raw,
+        rest=None if record is None else record.tail,
+        flags=None if record is None else record.flags,
+        sensitivity=sensitivity,
+    )
+    before = max((errors[ref.node] or 0.0 for ref in node.inputs), default=0.0)
+    inherited = _relative(found.inherited, found.size)
+    swallowed = absorbed(node, [run.value(ref) for ref in node.inputs], value) if spec.adds else None
     return NodeReport(
         *head,
         "none" if fmt is None else fmt.name,
-        local,
+        _relative(found.local, found.size),
         inherited,
-        error,
-        None if fmt is None else measures.ulp_error(value, true, np.asarray(fe.ulp(true, fmt)), tail),
+        _relative(found.error, found.size),
+        None if fmt is None else found.ulps,
         inherited / before if before else None,
-        condition,
-        cancelled,
-        *_range(value),
-        *_range(true),
-        int(np.count_nonzero(new)),
-        int(np.count_nonzero(zeros & ~new)),
-        0 if fmt is None else int(np.count_nonzero(nonzero < float(fmt.min_normal))),
-        int(np.count_nonzero(flags & fe.Flag.SATURATED)),
-        int(np.count_nonzero(flags & fe.Flag.OVERFLOW)),
-        int(np.count_nonzero(swallowed)),
+        None if sensitivity is None else _condition(found.sensitivity, found.size),
+        None if sensitivity is None else math.log2(max(1.0, found.worst)),
+        found.amax,
+        found.amin,
+        found.exact_amax,
+        found.exact_amin,
+        found.zeros_new,
+        found.zeros_inherited,
+        found.subnormal,
+        found.saturated,
+        found.overflowed,
+        0 if swallowed is None else int(np.count_nonzero(swallowed)),
         0,
-        int(np.count_nonzero(flags & (fe.Flag.OVERFLOW | fe.Flag.SATURATED))),
+        found.beyond,
         share,
     )
 
 
-def _condition(node: Node, exact: Run, size: float) -> tuple[float | None, float | None]:
-    spec = get_op(node.op)
-    if spec.sensitivity is None:
-        return None, None
-    true = exact.value(node.id)
-    sensitivity = spec.sensitivity([exact.value(ref) for ref in node.inputs], true, node.attributes)
-    total = measures.norm(sensitivity)
-    condition = total / size if size else (None if total == 0 else math.inf)
-    ratio = (sensitivity / np.abs(true))[true != 0]
-    ratio = ratio[np.isfinite(ratio)]
-    worst = float(ratio.max()) if ratio.size else 1.0
-    return condition, max(0.0, math.log2(worst)) if worst > 0 else 0.0
+def _relative(error: float, size: float) -> float:
+    if error == 0:
+        return 0.0
+    if size == 0:  # as measures.relative_error: NaN stays NaN
+        return error if math.isnan(error) else math.inf
+    return error / size
+
+
+def _condition(sensitivity: float, size: float) -> float | None:
+    return sensitivity / size if size else (None if sensitivity == 0 else math.inf)
 
 
 def to_json(report: NodeReport | TargetReport) -> dict[str, Any]:

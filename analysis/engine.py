@@ -25,6 +25,7 @@ __all__ = ["Record", "Run", "replay"]
 # A binary64 result of a product or sum of two p-bit numbers is exact, or rounds again safely, up to this precision.
 _NARROW = 25
 _LOCAL_BITS = 160
+_PLAIN = Emulated()
 
 
 @dataclass(frozen=True)
@@ -241,7 +242,7 @@ class _Emulation:
             return self._keep(result, None, health)
         numerics = self.policy.numerics(node, 0)
         inputs, casts = self._operands(node, numerics)
-        arithmetic: Emulated = numerics.arithmetic([self._backward(ref) for ref in node.inputs])
+        arithmetic = _PLAIN if numerics.plain else numerics.arithmetic([self._backward(ref) for ref in node.inputs])
         raw = self.tape.data[node.id] if node.leaf else _forward(spec, arithmetic, node, inputs, self.tape)
         if raw.dtype.kind != "f":
             return self._keep(raw, None, health)
@@ -267,6 +268,8 @@ class _Emulation:
     def _operands(
         self, node: Node, numerics: Numerics
     ) -> tuple[list[Array], list[tuple[int, fe.Format, Any, Any, Any]]]:
+        if numerics.plain:
+            return [self.values[ref.node] for ref in node.inputs], []
         inputs, casts = [], []
         for position, ref in enumerate(node.inputs):
             x = self.values[ref.node]

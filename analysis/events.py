@@ -25,6 +25,7 @@ KINDS = (
     "lost_update",
     "branch_flip",
 )
+_RANGE = int(fe.Flag.OVERFLOW | fe.Flag.SATURATED | fe.Flag.NAN_BORN | fe.Flag.UNDERFLOW)
 _FATAL = ("overflow", "saturation", "nan_born", "inf_born")
 
 
@@ -121,9 +122,13 @@ class Health:
     @staticmethod
     def merge(parts: Sequence[Health]) -> Health:
         """Return the earliest of each."""
-        sick = [part.sick for part in parts if part.sick is not None]
-        zero = [part.zero for part in parts if part.zero is not None]
-        return Health(min(sick, default=None), min(zero, default=None))
+        sick, zero = None, None
+        for part in parts:
+            if part.sick is not None:
+                sick = part.sick if sick is None else min(sick, part.sick)
+            if part.zero is not None:
+                zero = part.zero if zero is None else min(zero, part.zero)
+        return Health(sick, zero)
 
 
 def _event(node: Node, kind: str, mask: Array, producer: int | None, **rest: Any) -> Event:
@@ -136,6 +141,8 @@ def _event(node: Node, kind: str, mask: Array, producer: int | None, **rest: Any
 def _rounding_events(
     node: Node, fmt: fe.Format, raw: Array, value: Array, flags: Array, health: Health, operand: int | None
 ) -> Iterator[Event]:
+    if not int(np.bitwise_or.reduce(flags, axis=None)) & _RANGE:
+        return
     over, saturated = (flags & fe.Flag.OVERFLOW) != 0, (flags & fe.Flag.SATURATED) != 0
     magnitude, limit = np.abs(raw), float(fmt.max)
     # an unsigned format ends at its lowest value too: what lies below has another limit than what lies above
@@ -179,6 +186,8 @@ def _poles(node: Node, inputs: Sequence[Array], shape: tuple[int, ...]) -> Array
 def _operation_events(
     node: Node, fmt: fe.Format, inputs: Sequence[Array], raw: Array, health: Health
 ) -> Iterator[Event]:
+    if np.isfinite(raw).all():
+        return
     floats = [x for x in inputs if x.dtype.kind == "f"]
     if all(x.shape == raw.shape for x in floats):
         healthy = np.logical_and.reduce([np.isfinite(x) for x in floats]) if floats else np.ones(raw.shape, bool)

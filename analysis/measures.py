@@ -1,7 +1,8 @@
 """Measures of how far an array is from its exact value: plain functions on two arrays.
 
 ``exact`` may come with a ``tail``: head + tail is then the exact value to 106 bits, so that errors near binary64's
-own precision are seen. Norms are formed with correctly rounded sums: the same figure on every machine.
+own precision are seen. Sums of squares are formed as if to twice the precision, in one order: the same figure on
+every machine.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ __all__ = [
 ]
 
 Array = npt.NDArray[Any]
+FEW = 512
+"""Numbers that are added one by one, correctly rounded."""
 
 
 def norm(x: Array) -> float:
@@ -52,7 +55,21 @@ def norm(x: Array) -> float:
         return largest
     scale = 2.0 ** min(math.frexp(largest)[1], 1023)
     scaled = flat / scale
-    return scale * math.sqrt(math.fsum((scaled * scaled).tolist()))
+    return scale * math.sqrt(_total(scaled * scaled))
+
+
+def _total(x: Array) -> float:
+    """Sum of numbers that are not negative, as if to twice the precision: halves are added, with what they lose."""
+    lost = 0.0
+    while x.size > FEW:
+        half = x.size // 2
+        a, b, odd = x[:half], x[half : 2 * half], x[2 * half :]
+        whole = a + b
+        part = whole - a
+        rest = (a - (whole - part)) + (b - part)
+        lost += float(np.add.accumulate(rest)[-1])  # one order on every machine
+        x = np.concatenate((whole, odd))
+    return math.fsum([*x.tolist(), lost])
 
 
 def difference(actual: Array, exact: Array, tail: Array | None = None) -> Array:

@@ -260,6 +260,9 @@ class Policy:
     name: str
     rules: tuple[Rule, ...]
     seed: int = 0
+    _decided: dict[tuple[str, str, str, int], Numerics] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rules", tuple(self.rules))
@@ -288,6 +291,12 @@ class Policy:
             ...
         floatemu.errors.UnsupportedError: policy 'none' has no rule for %3 mul (forward); end it with Rule(Numerics())
         """
+        key = (node.op, node.path, node.direction, output)  # all that rules look at
+        if key not in self._decided:
+            self._decided[key] = self._decide(node, output)
+        return self._decided[key]
+
+    def _decide(self, node: Node, output: int) -> Numerics:
         if get_op(node.op).kind in (Kind.MOVE, Kind.BRANCH):
             return Numerics()
         for rule in self.rules:

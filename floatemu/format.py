@@ -287,6 +287,16 @@ class Format:
         """Lowest finite value, M_lo: -max, or the least non-negative value of an unsigned format."""
         return -self.max if self.signed else Fraction(0) if self.zero else self.min_positive
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # kept, since formats are keys of every table of compiled settings; of numbers alone, whose hashes are the same
+        # in the process that unpickles it
+        values = (getattr(self, part.name) for part in fields(self) if part.compare)
+        return hash(tuple(value for value in values if isinstance(value, int)))
+
     def holds(self, other: Format) -> bool:
         """Whether every finite value of ``other`` is a value of this format.
 

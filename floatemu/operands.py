@@ -217,6 +217,7 @@ def as_fraction(x: Any) -> Fraction:
     return Fraction(x.item() if isinstance(x, np.generic) else x)
 
 
+@lru_cache(maxsize=512)
 def can_store(dtype: np.dtype[Any], fmt: Format) -> bool:
     """Whether every value of ``fmt``, special ones included, is a value of a floating dtype."""
     own = dtype_format(dtype)

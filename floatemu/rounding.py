@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ class Flag(enum.IntFlag):
     NAN_BORN = core.NAN_BORN
 
 
+@lru_cache(maxsize=512)
 def _fits_binary64(fmt: Format) -> bool:
     return get_format("binary64").holds(fmt)
 

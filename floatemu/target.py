@@ -245,6 +245,7 @@ def carried_by(fmt: Format, carrier: str) -> bool:
     return fmt.zero and binary.holds(fmt) and fmt.emin >= binary.emin + flushes
 
 
+@lru_cache(maxsize=512)
 def smallest_float(fmt: Format) -> np.dtype[Any]:
     """Return float32 if it holds every finite value of ``fmt``, else float64.
 
