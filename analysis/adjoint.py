@@ -6,14 +6,16 @@ nodes in one sweep, those of the tape's own backward pass included (whose deriva
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from .arithmetics.base import Array
 from .engine import Run
-from .ops.builder import Builder, Var
+from .ops.builder import Builder
 from .tape import Tape, Value
 
-__all__ = ["adjoints", "depends_on"]
+__all__ = ["adjoints", "depends_on", "mean_adjoints"]
 
 
 def depends_on(tape: Tape, what: Value) -> set[int]:
@@ -41,8 +43,8 @@ def depends_on(tape: Tape, what: Value) -> set[int]:
     return found
 
 
-def adjoints(run: Run, what: Value, seed: Array) -> dict[int, Array]:
-    """Return the derivative of ``sum(seed * value)`` with respect to every node, where a replay has its values.
+def adjoints(run: Run, what: Value, seed: Array) -> Iterator[tuple[int, Array]]:
+    """Give the derivative of ``sum(seed * value)`` with respect to every node, where a replay has its values.
 
     Parameters
     ----------
@@ -52,25 +54,65 @@ def adjoints(run: Run, what: Value, seed: Array) -> dict[int, Array]:
     seed : ndarray of float64
         Shaped like that value.
 
-    Returns
-    -------
-    dict of int to ndarray of float64
-        Shaped like the nodes' values; nodes without influence are left out.
+    Yields
+    ------
+    node : int
+        From ``what`` back; nodes without influence are left out.
+    adjoint : ndarray of float64
+        Shaped like the node's value.
 
     Notes
     -----
     Reverse accumulation: adjoint of a node = sum over its users of their adjoint times the partial derivative
-    (Griewank and Walther, Evaluating Derivatives, 2008, chapter 3). Evaluated in binary64.
+    (Griewank and Walther, Evaluating Derivatives, 2008, chapter 3). Evaluated in binary64. Only the adjoints that
+    are still to be passed on are held.
 
     Examples
     --------
     >>> import analysis as an
     >>> run = an.replay(an.nets.chain(3.0, 0.5, 2), an.Float64())
     >>> found = adjoints(run, run.tape.targets["result"], np.ones(()))
-    >>> {node: value.item() for node, value in sorted(found.items())}
-    {0: 0.25, 1: 3.0, 2: 0.5, 3: 1.0}
+    >>> [(node, value.item()) for node, value in found]
+    [(3, 1.0), (2, 0.5), (1, 3.0), (0, 0.25)]
     """
     builder = Builder.resume(run.tape, [outputs[0] for outputs in run.values])
     start = builder.leaf("constant", np.asarray(seed, np.float64))
-    found = builder.sweep(Var(builder, what), start, depends_on(run.tape, what), through=True)
-    return {node: var.value for node, var in found.items() if var.value.dtype.kind == "f"}
+    for node, gradient in builder.sweep(builder.var(what), start, depends_on(run.tape, what), through=True):
+        if gradient.value.dtype.kind == "f":
+            yield node, gradient.value
+
+
+def mean_adjoints(
+    first: Run, second: Run | None, what: Value, seeds: tuple[Array, Array]
+) -> Iterator[tuple[int, Array]]:
+    """Give the mean of the adjoints at two points, node by node: the trapezoidal rule between them.
+
+    Parameters
+    ----------
+    first, second : Run
+        Replays of one tape; without the second, the adjoints of the first.
+    what : Value
+    seeds : tuple of ndarray of float64
+        Of each.
+
+    Yields
+    ------
+    node : int
+        As :func:`adjoints` gives them at the first point; where the second has none, that alone is given.
+    adjoint : ndarray of float64
+
+    Examples
+    --------
+    >>> import analysis as an
+    >>> tape = an.nets.chain(3.1, 0.5, 1)
+    >>> exact, run = an.replay(tape, an.Float64()), an.replay(tape, "e4m3fn")
+    >>> one = np.ones(())
+    >>> dict(mean_adjoints(exact, run, tape.targets["result"], (one, one)))[1] == (3.1 + 3.0) / 2
+    True
+    """
+    others = iter(()) if second is None else adjoints(second, what, seeds[1])
+    other = next(others, None)
+    for node, here in adjoints(first, what, seeds[0]):
+        while other is not None and other[0] > node:
+            other = next(others, None)
+        yield node, 0.5 * (here + other[1]) if other is not None and other[0] == node else here

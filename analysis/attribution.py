@@ -13,7 +13,7 @@ import floatemu as fe
 from floatemu.errors import UnsupportedError
 
 from . import measures
-from .adjoint import adjoints, depends_on
+from .adjoint import depends_on, mean_adjoints
 from .arithmetics.base import Array
 from .engine import Record, Run
 from .tape import Node
@@ -328,18 +328,15 @@ def _contributions(run: Run, exact: Run, target: str, kind: str | list[int]) -> 
     what = run.tape.targets[target]
     seeds = _seeds(run, exact, target, kind)
     missing = [node for node in run.tape.nodes if _broken(run, node)]
-    there = adjoints(exact, what, seeds[0])
     healthy = all(np.isfinite(seed).all() for seed in seeds)
-    here = adjoints(run, what, seeds[1]) if healthy else {}
     found, lost = [], []
-    for index in sorted(there):
+    for index, mean in mean_adjoints(exact, run if healthy else None, what, seeds):
         record, node = run.records[index], run.tape.nodes[index]
         if record is None:
             continue
         delta = local_error(record, run.value(index))
         if not (delta != 0).any():
             continue
-        mean = 0.5 * (there[index] + here[index]) if index in here else there[index]
         terms = delta * mean
         for cause, mask in _causes(record.flags):
             part = float(terms[mask].sum())

@@ -17,11 +17,10 @@ import floatemu as fe
 from floatemu.errors import UnsupportedError
 
 from .arithmetics.base import Array
-from .arithmetics.emulated import Rounder
 from .arithmetics.exact import Exact
 from .arithmetics.float64 import Float64
 from .formulas import NEAREST, block_fma, dot, drift, gamma, higham_mary, moments, recursive_sum, stochastic_rounding
-from .policy import Numerics, Policy
+from .policy import OPERANDS, SUMS, Numerics, Policy
 from .tape import Node, Tape
 
 __all__ = [
@@ -41,6 +40,7 @@ __all__ = [
 
 DRIFT = 6.0
 OPS = ("sum", "matmul")
+COMPENSATED = ("kahan", "neumaier")
 _BITS = 200
 
 
@@ -75,12 +75,14 @@ class Bound:
     measured : ndarray of float64
         |emulated - exact|, the exact sum of the operands as the node saw them.
     hard : ndarray of float64
-        Proven bound of it, the rounding of the result included. Infinite where it is void: beyond the range.
+        Proven bound of it, the rounding of the result included. Infinite where it is void: beyond the range, and for
+        compensated sums and matrix units, of which nothing is proven here.
     estimates : mapping of str to float
         Factors of the magnitude, for the partial sums alone.
     drift, result_drift : float
-        Of the roundings of products' partial sums, and of the results; see :func:`drift`. 0 where nothing is rounded
-        but by binary64.
+        Of the roundings of partial sums, and of the results; see :func:`drift`. 0 where nothing is rounded but by
+        binary64; of partial sums also in stochastic modes, whose errors have mean zero whatever the data, in other
+        orders than the sequential one, and in matrix units.
     """
 
     node: int
@@ -247,19 +249,26 @@ class _Measured:
         self.node, self.value, self.record = node, run.value(node.id), run.records[node.id]
         self.numerics: Numerics = policy.numerics(node)
         operands: list[Array] = []
+        backward = [run.tape.made_backward(ref) for ref in node.inputs]
         for position, ref in enumerate(node.inputs):
             x = run.value(ref.node)
-            backward = _owner(run.tape, ref.node).direction == "backward"
-            stream = policy.stream(node, 8 + position, step)
-            rounder = self.numerics.operand_rounder(backward, policy.seed, stream)
+            stream = policy.stream(node, OPERANDS + position, step)
+            rounder = self.numerics.operand_rounder(backward[position], policy.seed, stream)
             operands.append(x if rounder is None else rounder(x))
         # both operations as products of rows and columns; a sum has no second factor
         self.left, self.right = operands[0], operands[1] if node.op == "matmul" else None
         if node.op == "sum":
             self.left = np.moveaxis(self.left, node.attributes["axis"], -1)[..., None, :]
-        accumulate = self.numerics.accumulate
-        self.fmt = fe.get_format("binary64" if accumulate is None else accumulate)
-        self.rounder = None if accumulate is None else Rounder(self.fmt, fe.Projection())
+        unit, stream = self.numerics.unit, policy.stream(node, SUMS, step)
+        self.device = self.right is not None and unit is not None
+        accumulate = self.numerics.accumulate or "binary64"
+        if self.device and unit is not None and isinstance(unit.output, fe.Format):
+            accumulate = unit.output
+        self.fmt = fe.get_format(accumulate)
+        self.rounder = self.numerics.sum_rounder(policy.seed, stream)
+        self.arithmetic = self.numerics.arithmetic(backward, policy.seed, stream)
+        self.order = fe.Order.parse(self.numerics.order).kind
+        self.mode = fe.Rounding.NEAREST_TIES_TO_EVEN if self.rounder is None else self.rounder.projection.rounding
         self.terms = self.left.shape[-1]
 
     def _shaped(self, x: Array) -> Array:
@@ -277,13 +286,14 @@ class _Measured:
         magnitude = self._shaped(self._product(Float64(), np.abs))
         measured = np.abs((self.value - head) - tail)
         partial = self._partial_sums(magnitude)
-        drifted, total, void = self._again()
+        total = self._shaped(self._product(self.arithmetic, lambda x: x))
+        drifted, void = self._steps() if self._followed() else (0.0, partial + magnitude > float(self.fmt.max))
         result_drift = drift(self.value - total, self.value) if self.numerics.format is not None else 0.0
         hard = partial + self._result(np.abs(head) + partial)
         # binary64 rounds in this very formula, in the magnitudes most of all
         hard = hard * (1 + (self.terms + 16) * 2.0**-52)
         flags = self.record.flags & (fe.Flag.OVERFLOW | fe.Flag.SATURATED)
-        void |= (flags != 0) | ~np.isfinite(self.value) | ~np.isfinite(head)
+        void = void | (flags != 0) | ~np.isfinite(self.value) | ~np.isfinite(head)
         u = 2.0**-self.fmt.p
         estimates = {
             "gamma": gamma(self.terms, u),
@@ -293,7 +303,8 @@ class _Measured:
         if self.right is not None and self.numerics.operands is not None:
             low = 2.0 ** -fe.get_format(self.numerics.operands).p
             estimates["block_fma"] = block_fma(self.terms, low, u)
-        hard, measured = np.where(void, np.inf, hard), np.where(void, 0.0, measured)
+        hard = np.where(void, np.inf, hard)
+        measured = np.where(void & ~np.isfinite(measured), 0.0, measured)
         return Bound(
             self.node.id,
             self.node.op,
@@ -308,17 +319,20 @@ class _Measured:
         )
 
     def _partial_sums(self, magnitude: Array) -> Array:
-        # to nearest: so does Emulated add, whatever the projection of the result
+        if self.device or self.order in COMPENSATED:
+            return np.full(self.value.shape, np.inf)  # nothing is proven of how devices add, or of compensation here
         u, quantum = 2.0**-self.fmt.p, 2.0 ** (self.fmt.emin - self.fmt.p + 1)
         lost = float(self.fmt.min_positive) if not self.fmt.subnormals else quantum
-        tiny = 0.0 if self.fmt.subnormals else lost / 2
+        lost = lost / 2 if self.mode in NEAREST else lost
+        tiny = 0.0 if self.fmt.subnormals else lost
+        in_order, roundings = self.order == "sequential", max(self.terms - 1, 0)
         if self.right is None:
             held = self.rounder is None or np.array_equal(self.rounder(self.left), self.left, equal_nan=True)
             # terms that the format does not hold are rounded as they are added, and may be lost below its range
-            roundings, tiny = (max(self.terms - 1, 0), tiny) if held else (self.terms, lost / 2)
-            bound = recursive_sum(roundings, u, magnitude, tiny=tiny)
+            roundings, tiny = (roundings, tiny) if held else (roundings + bool(self.terms), lost)
+            bound = recursive_sum(roundings, u, magnitude, self.mode, tiny, in_order=in_order)
         else:
-            bound = dot(self.terms, u, magnitude, lost_product=lost / 2, tiny=tiny)
+            bound = dot(self.terms, u, magnitude, self.mode, lost, tiny, in_order=in_order)
         # operands of more bits than half of binary64's are rounded to binary64 first, twice for each term
         return bound if self.rounder is None else bound + 2 * self.terms * 2.0**-53 * magnitude
 
@@ -331,11 +345,15 @@ class _Measured:
         halved = nearest and fmt.zero  # without a zero, all below the least value becomes that
         return np.asarray(np.maximum((u if nearest else 2 * u) * reach, quantum / 2 if halved else quantum))
 
-    def _again(self) -> tuple[float, Array, Array]:
-        """Drift and end of the partial sums, and where one went beyond the largest value: nothing is proven there."""
+    def _followed(self) -> bool:
+        """Whether the partial sums can be seen one by one: those of other orders and of drawn bits are not."""
+        return self.rounder is None or (self.order == "sequential" and not self.mode.stochastic and not self.device)
+
+    def _steps(self) -> tuple[float, Array]:
+        """Drift of the partial sums, and where one went beyond the largest value: nothing is proven there."""
         over: Array = np.zeros(self.value.shape, dtype=bool)
         if self.rounder is None:
-            return 0.0, self._shaped(self._product(Float64(), lambda x: x)), over
+            return 0.0, over
         first, second, limit = 0.0, 0.0, float(self.fmt.max)
         total: Array = np.zeros(())
         for k in range(self.terms):
@@ -350,10 +368,4 @@ class _Measured:
             total = self.rounder(unrounded)
             sums = moments(total - unrounded, total)
             first, second = first + sums[0], second + sums[1]
-        total = self._shaped(np.broadcast_to(total, self.value.shape) if not self.terms else total)
-        return (first / math.sqrt(second) if second else 0.0), total, over
-
-
-def _owner(tape: Tape, node: int) -> Node:
-    storage = tape.nodes[node].outputs[0].storage
-    return next(other for other in tape.nodes if any(output.storage == storage for output in other.outputs))
+        return (first / math.sqrt(second) if second else 0.0), over

@@ -13,7 +13,7 @@ import floatemu as fe
 from floatemu.errors import UnsupportedError
 
 from . import measures
-from .adjoint import adjoints, depends_on
+from .adjoint import depends_on, mean_adjoints
 from .attribution import Attribution
 from .comparison import NodeReport, TargetReport, compare_target
 from .dynamics import Growth, growth, loss_scale
@@ -406,22 +406,20 @@ class _Doctor:
         size = measures.norm(error)
         if not (math.isfinite(size) and size):
             return
-        points = [adjoints(run, what, error / size) for run in (case.exact, self._attributed())]
-        seeds = {node: 0.5 * (there + points[1].get(node, there)) for node, there in points[0].items()}
         whole_known = self.parts.order == "first"
         best: tuple[float, NodeReport] | None = None
-        for report in case.nodes:
-            node = case.tape.nodes[report.id]
-            if report.id not in seeds or report.amplification is None or node.op not in ("add", "sub", "sum", "matmul"):
+        for index, adjoint in mean_adjoints(case.exact, self._attributed(), what, (error / size, error / size)):
+            report = case.nodes[index]
+            if report.amplification is None or report.op not in ("add", "sub", "sum", "matmul"):
                 continue
             if not (report.amplification >= WORSE and (report.inherited_error or 0) > QUIET * unit):
                 continue
             whole = measures.difference(
                 case.run.value(report.id), case.exact.value(report.id), case.exact.tail(report.id)
             )
-            share = abs(float((seeds[report.id] * whole).sum())) / size
+            share = abs(float((adjoint * whole).sum())) / size
             if (share >= SHARE / 2 or not whole_known) and (
-                best is None or report.amplification > (best[1].amplification or 0)
+                best is None or report.amplification >= (best[1].amplification or 0)  # of equals, the earliest
             ):
                 best = (share, report)
         if best is not None:

@@ -16,7 +16,7 @@ from floatemu.errors import UnsupportedError
 from .arithmetics.base import Array
 from .engine import Run
 from .measures import norm
-from .ops.builder import Builder, Var
+from .ops.builder import Builder
 from .tape import Tape, Value
 
 __all__ = ["Growth", "LossScale", "Stage", "growth", "loss_scale", "stages"]
@@ -163,13 +163,12 @@ def stages(tape: Tape) -> tuple[Stage, ...]:
         for ref in node.inputs:
             if ref.node in place and place[node.id]:
                 users[ref.node] = max(users.get(ref.node, -1), rank[place[node.id]])
-    found = []
-    for index, name in enumerate(order[:-1] if len(order) > 1 else order):
-        crossing = [n for n in place if place[n] and rank[place[n]] <= index < users.get(n, -1)]
-        real = tuple(n for n in crossing if tape.nodes[n].outputs[0].dtype == "float64")
-        if real:
-            found.append(Stage(name, real))
-    return tuple(found)
+    crossing: list[list[int]] = [[] for _ in order]
+    for n in place:
+        if place[n] and tape.nodes[n].outputs[0].dtype == "float64":
+            for index in range(rank[place[n]], users.get(n, -1)):
+                crossing[index].append(n)
+    return tuple(Stage(name, tuple(nodes)) for name, nodes in zip(order, crossing) if nodes)
 
 
 def growth(run: Run, target: str = "loss", directions: int = 2) -> Growth:
@@ -234,10 +233,9 @@ def _pull(builder: Builder, later: Sequence[int], seeds: Sequence[Array], earlie
     """Gradients at the earlier nodes of the inner product of seeds with the later nodes' values."""
     reach = set(earlier)
     last = max(later)
-    for node in builder.nodes[: last + 1]:
+    for node in builder.nodes[min(earlier) : last + 1]:
         if node.id not in reach and any(ref.node in reach for ref in node.inputs):
             reach.add(node.id)
-    mark = len(builder.nodes)
     total: dict[int, Array] = {}
     for start, seed in zip(later, seeds):
         if start not in reach:
@@ -245,12 +243,11 @@ def _pull(builder: Builder, later: Sequence[int], seeds: Sequence[Array], earlie
         found = {start: seed}
         if start not in earlier:
             var = builder.leaf("constant", seed)
-            sweep = builder.sweep(Var(builder, Value(start)), var, reach, through=True)
-            found = {node: gradient.value for node, gradient in sweep.items()}
+            sweep = builder.sweep(builder.var(Value(start)), var, reach, through=True)
+            found = {node: gradient.value for node, gradient in sweep}
         for index in earlier:
             if index in found:
                 total[index] = total.get(index, 0.0) + found[index]
-        builder.rewind(mark)
     return [total.get(index, np.zeros(builder.values[index].shape)) for index in earlier]
 
 

@@ -17,7 +17,7 @@ from .arithmetics.exact import Exact
 from .arithmetics.float64 import Float64
 from .events import Event, Health, detect
 from .ops import Kind, OpSpec, get_op
-from .policy import Numerics, Policy
+from .policy import OPERANDS, SUMS, Numerics, Policy
 from .tape import Node, Tape, TapeError, Value
 
 __all__ = ["Record", "Run", "replay"]
@@ -217,10 +217,6 @@ class _Emulation:
         self.health: list[Health] = []
         self.records: list[Record | None] = []
         self.events: list[Event] = []
-        self.owners: dict[int, Node] = {}
-        for node in tape.nodes:
-            for output in node.outputs:
-                self.owners.setdefault(output.storage, node)
 
     def run(self) -> Run:
         """Evaluate all nodes."""
@@ -242,7 +238,7 @@ class _Emulation:
             return self._keep(result, None, health)
         numerics = self.policy.numerics(node, 0)
         inputs, casts = self._operands(node, numerics)
-        arithmetic = _PLAIN if numerics.plain else numerics.arithmetic([self._backward(ref) for ref in node.inputs])
+        arithmetic = _PLAIN if numerics.plain else self._arithmetic(node, numerics)
         raw = self.tape.data[node.id] if node.leaf else _forward(spec, arithmetic, node, inputs, self.tape)
         if raw.dtype.kind != "f":
             return self._keep(raw, None, health)
@@ -256,6 +252,10 @@ class _Emulation:
         sick = min(fatal + ([] if health.sick is None else [health.sick]), default=None)
         zero = min(zeros + ([] if health.zero is None else [health.zero]), default=None)
         return self._keep(value, record, Health(sick, zero))
+
+    def _arithmetic(self, node: Node, numerics: Numerics) -> Emulated:
+        gradients = [self.tape.made_backward(ref) for ref in node.inputs]
+        return numerics.arithmetic(gradients, self.policy.seed, self.policy.stream(node, SUMS, self.step))
 
     def _keep(self, value: Array, record: Record | None, health: Health) -> None:
         sick = health.sick
@@ -273,18 +273,14 @@ class _Emulation:
         inputs, casts = [], []
         for position, ref in enumerate(node.inputs):
             x = self.values[ref.node]
-            stream = self.policy.stream(node, 8 + position, self.step)
-            rounder = numerics.operand_rounder(self._backward(ref), self.policy.seed, stream)
+            stream = self.policy.stream(node, OPERANDS + position, self.step)
+            rounder = numerics.operand_rounder(self.tape.made_backward(ref), self.policy.seed, stream)
             if rounder is not None and x.dtype.kind == "f":
                 after, flags = rounder.with_flags(x)
                 casts.append((position, rounder.fmt, x, after, flags))
                 x = after
             inputs.append(x)
         return inputs, casts
-
-    def _backward(self, ref: Value) -> bool:
-        """Whether a value was made in the backward pass, whatever views lie between."""
-        return self.owners[self.tape.nodes[ref.node].outputs[ref.output].storage].direction == "backward"
 
     def _round(self, node: Node, spec: OpSpec, numerics: Numerics, raw: Array) -> tuple[Record, Array]:
         rounder = numerics.rounder(self.policy.seed, self.policy.stream(node, 0, self.step))

@@ -118,8 +118,8 @@ def stochastic(policy: Policy, seed: int | None = None, random_bits: int = RANDO
     Parameters
     ----------
     policy : Policy
-        Rules that round stochastically already stay as they are. Partial sums, which a policy rounds to nearest,
-        stay so too; see :class:`~analysis.arithmetics.stochastic.Stochastic` for those.
+        Rules that round stochastically already stay as they are. Partial sums that a rule rounds become stochastic
+        like operands and results.
     seed : int, optional
         Default: the policy's own.
     random_bits : int
@@ -313,4 +313,4 @@ def predicted_deviation(run: Run, target: str, seed: Array | None = None) -> flo
         if value.size != 1:
             raise UnsupportedError(f"{target} has {value.size} elements: give seed=, the weight of each")
         seed = np.ones(value.shape)
-    return propagate(rounding_variances(run), adjoints(run, run.tape.targets[target], seed))
+    return propagate(rounding_variances(run), dict(adjoints(run, run.tape.targets[target], seed)))

@@ -31,8 +31,16 @@ Array = npt.NDArray[Any]
 _RNE = fe.Rounding.NEAREST_TIES_TO_EVEN
 
 
-def recursive_sum(roundings: int, u: float, magnitude: Array, rounding: fe.Rounding = _RNE, tiny: float = 0.0) -> Array:
-    """Return the hard bound of a sum formed term by term.
+def recursive_sum(
+    roundings: int,
+    u: float,
+    magnitude: Array,
+    rounding: fe.Rounding = _RNE,
+    tiny: float = 0.0,
+    *,
+    in_order: bool = True,
+) -> Array:
+    """Return the hard bound of a sum formed term by term, or in another order without compensation.
 
     Parameters
     ----------
@@ -46,14 +54,16 @@ def recursive_sum(roundings: int, u: float, magnitude: Array, rounding: fe.Round
     tiny : float
         What an addition can lose to underflow beyond its relative error: 0 in formats with subnormal numbers,
         whose sums are exact below the normal range.
+    in_order : bool
+        Whether terms are added from the first to the last.
 
     Returns
     -------
     ndarray of float64
         With k roundings: k u S to nearest, for every k (S. M. Rump, "Error estimation of floating-point summation
         and dot product", BIT 52, 2012; any order: C.-P. Jeannerod and S. M. Rump, SIAM Journal on Matrix Analysis
-        and Applications 34(2), 2013). In all other modes 2 k u S; toward zero for every k, else only while
-        2 k u <= 1; beyond, ((1 + 2u)^k - 1) S.
+        and Applications 34(2), 2013). In all other modes 2 k u S; toward zero for every k and order, else only in
+        order and while 2 k u <= 1; beyond, ((1 + 2u)^k - 1) S.
 
     Notes
     -----
@@ -74,7 +84,7 @@ def recursive_sum(roundings: int, u: float, magnitude: Array, rounding: fe.Round
     k = roundings
     if rounding in NEAREST:
         return np.asarray(k * u * magnitude + tiny * _grown(k, u))
-    if rounding is fe.Rounding.TOWARD_ZERO or (2 * k * u <= 1 and not tiny):
+    if rounding is fe.Rounding.TOWARD_ZERO or (in_order and 2 * k * u <= 1 and not tiny):
         return np.asarray(2 * k * u * magnitude + k * tiny)
     return np.asarray(2 * u * _grown(k, 2 * u) * magnitude + tiny * _grown(k, 2 * u))
 
@@ -92,6 +102,8 @@ def dot(
     rounding: fe.Rounding = _RNE,
     lost_product: float = 0.0,
     tiny: float = 0.0,
+    *,
+    in_order: bool = True,
 ) -> Array:
     """Return the hard bound of a dot product of n terms, products and partial sums rounded alike.
 
@@ -106,6 +118,8 @@ def dot(
         What a product can lose to underflow: half the smallest subnormal number to nearest, all of it in other modes.
     tiny : float
         What an addition can; see :func:`recursive_sum`.
+    in_order : bool
+        As there.
 
     Returns
     -------
@@ -125,7 +139,7 @@ def dot(
     if rounding in NEAREST:
         return np.asarray(n * u * magnitude + lost * (1 + (n - 1) * u) + tiny * _grown(n - 1, u))
     grown = magnitude + lost if rounding is fe.Rounding.TOWARD_ZERO else (1 + 2 * u) * magnitude + lost
-    return np.asarray(2 * u * magnitude + lost + recursive_sum(n - 1, u, grown, rounding, tiny))
+    return np.asarray(2 * u * magnitude + lost + recursive_sum(n - 1, u, grown, rounding, tiny, in_order=in_order))
 
 
 def gamma(n: int, u: float) -> float:

@@ -16,8 +16,10 @@ from .arithmetics.emulated import Emulated, Rounder
 from .ops import Kind, get_op
 from .tape import Node
 
-__all__ = ["NAMED", "Numerics", "Policy", "Rule"]
+__all__ = ["NAMED", "OPERANDS", "SUMS", "Numerics", "Policy", "Rule"]
 
+OPERANDS, SUMS = 8, 15
+"""In the place of an output: where streams of operands begin, and that of partial sums."""
 NAMED = ("torch_amp", "fp8_recipe")
 SCALINGS = (None, "operands", "result", "all")
 _ACCEPTED = (
@@ -53,7 +55,8 @@ class Numerics:
     result : Format or str, optional
         Format of the output; None keeps binary64.
     projection : Projection
-        Rounding and saturation of operands and result; partial sums are rounded to nearest, ties to even.
+        Rounding of operands, partial sums and result; saturation of operands and result. (A matrix unit rounds its
+        sums as the device does.)
     unit : MatrixUnit, optional
         Makes the matrix products: operands are rounded to its input formats (``gradients`` may name another format
         that the same instruction takes), what it gives is rounded to ``result``.
@@ -187,13 +190,30 @@ class Numerics:
         """Whether the result alone is rounded: operands as they are, sums in binary64."""
         return self.operands is None and self.gradients is None and self.accumulate is None
 
-    def arithmetic(self, gradients: Sequence[bool]) -> Emulated:
+    def sum_rounder(self, seed: int, stream: int) -> Rounder | None:
+        """Return what rounds products and partial sums; None where they stay binary64.
+
+        Parameters
+        ----------
+        seed, stream : int
+
+        Returns
+        -------
+        Rounder or None
+        """
+        fmt = _format(self.accumulate)
+        unsaturated = replace(self.projection, saturation=fe.Saturation.SAT_NONE)
+        return None if fmt is None else Rounder(fmt, unsaturated, seed, stream + self.stream)
+
+    def arithmetic(self, gradients: Sequence[bool], seed: int = 0, stream: int = 0) -> Emulated:
         """Return what computes the unrounded result.
 
         Parameters
         ----------
         gradients : sequence of bool
             Of each operand, whether it was made in the backward pass.
+        seed, stream : int
+            Of partial sums that are rounded stochastically.
 
         Returns
         -------
@@ -202,7 +222,7 @@ class Numerics:
         unit = self.unit
         if unit is not None and len(gradients) == 2:
             unit = self.unit_for(*(_format(self.gradients if made else self.operands) for made in gradients))
-        return Emulated(_format(self.accumulate), self.order, unit, self.promote_every)
+        return Emulated(self.sum_rounder(seed, stream), self.order, unit, self.promote_every)
 
 
 @dataclass(frozen=True)
@@ -312,6 +332,7 @@ class Policy:
         ----------
         node : Node
         output : int
+            ``OPERANDS + i`` stands for operand i, ``SUMS`` for products and partial sums.
         step : int
             The training step or repetition that the replay stands for.
 

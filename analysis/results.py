@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from floatemu.errors import UnsupportedError
 
@@ -29,6 +31,7 @@ from .diagnosis import Case, Diagnosis, diagnose
 from .dynamics import FLUSHED, Growth, LossScale, growth, loss_scale
 from .engine import Run, check_tape, replay
 from .events import Event
+from .ops import Kind, get_op
 from .policy import Policy
 from .reference import Reference, finest_unit
 from .reference import reference as make_reference
@@ -359,9 +362,15 @@ def analyze(
         chosen = make_reference(tape, reference, unit=finest_unit(tape, [policy]))
     local = "float64" if chosen.kind == "float64" else "mpmath"
     emulated = replay(tape, policy, local=local)
-    pinned = replay(tape, policy, pinned=chosen.run, local=local)
+    # with the same decisions the pinned replay is the free one, bit for bit
+    same = all(np.array_equal(emulated.value(node), chosen.run.value(node)) for node in _decisions(tape))
+    pinned = replace(emulated, pinned=True) if same else replay(tape, policy, pinned=chosen.run, local=local)
     runs = MappingProxyType({"exact": chosen.run, "emulated": emulated, "pinned": pinned})
     return Analysis(tape, policy, chosen, runs, main)
+
+
+def _decisions(tape: Tape) -> list[int]:
+    return [node.id for node in tape.nodes if get_op(node.op).kind is Kind.BRANCH]
 
 
 def _too_few(found: Analysis, least: float) -> str | None:

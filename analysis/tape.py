@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -201,6 +202,27 @@ class Tape:
 
     def __len__(self) -> int:
         return len(self.nodes)
+
+    def made_backward(self, ref: Value) -> bool:
+        """Whether a value was made in the backward pass, whatever views lie between.
+
+        Parameters
+        ----------
+        ref : Value
+
+        Returns
+        -------
+        bool
+        """
+        return self._owners[self.nodes[ref.node].outputs[ref.output].storage].direction == "backward"
+
+    @cached_property
+    def _owners(self) -> dict[int, Node]:
+        owners: dict[int, Node] = {}
+        for node in self.nodes:
+            for output in node.outputs:
+                owners.setdefault(output.storage, node)
+        return owners
 
     def __repr__(self) -> str:
         return f"<Tape {self.name!r}: {len(self)} nodes, targets {', '.join(self.targets) or 'none'}>"

@@ -56,29 +56,29 @@ class Rounder:
             power -= 1
         return math.ldexp(1.0, min(power, 1023)) if largest else 1.0
 
-    def _options(self) -> dict[str, Any]:
-        random: dict[str, Any] = {}
-        if self.projection.rounding.stochastic:
-            random = {"random_bits": self.projection.random_bits, "seed": self.seed, "stream": self.stream}
-        return {
-            "rounding": self.projection.rounding,
-            "saturation": self.projection.saturation,
-            # a NaN reaching a format that has none must not stop a replay; its birth is an event of its own
-            "nan": None if self.fmt.has_nan else "max",
-            "dtype": np.float64,
-            **random,
-        }
-
     def with_flags(self, x: Array) -> tuple[Array, Array]:
         """Return (values, flags), float64 and uint8, shaped like x."""
         scale = self.scale(x)
-        values, flags = fe.round_with_flags(x * scale if self.scaled else x, self.fmt, **self._options())
+        values, flags = fe.round_with_flags(x * scale if self.scaled else x, self.fmt, **self._stored)
         return np.asarray(values / scale if self.scaled else values), np.asarray(flags)
+
+    @property
+    def _stored(self) -> dict[str, Any]:
+        return self.options | {"saturation": self.projection.saturation, "dtype": np.float64}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Rounding mode, random bits and what becomes of NaN, as every face of floatemu takes them."""
+        # a NaN reaching a format that has none must not stop a replay; its birth is an event of its own
+        options: dict[str, Any] = {"rounding": self.projection.rounding, "nan": None if self.fmt.has_nan else "max"}
+        if self.projection.rounding.stochastic:
+            options |= {"random_bits": self.projection.random_bits, "seed": self.seed, "stream": self.stream}
+        return options
 
     def __call__(self, x: Array) -> Array:
         """Return the rounded values."""
         scale = self.scale(x)
-        values = fe.round(x * scale if self.scaled else x, self.fmt, **self._options())
+        values = fe.round(x * scale if self.scaled else x, self.fmt, **self._stored)
         return np.asarray(values / scale if self.scaled else values)
 
 
@@ -87,9 +87,10 @@ class Emulated(Float64):
 
     Parameters
     ----------
-    accumulate : Format, optional
-        Every product and every partial sum of sums and matrix products is rounded to it, to nearest even; None
-        keeps them in binary64, so that a result is rounded once.
+    accumulate : Rounder, optional
+        Every product and every partial sum of sums and matrix products is rounded to its format, in its rounding
+        mode, from its stream (never saturated: that is for what is stored); None keeps them in binary64, so that a
+        result is rounded once.
     order : str
         Order of such sums; see :class:`floatemu.Order`.
     unit : MatrixUnit, optional
@@ -100,7 +101,8 @@ class Emulated(Float64):
     Examples
     --------
     >>> import numpy as np
-    >>> Emulated(fe.get_format("bfloat16")).sum(np.ones(1000), 0, False).item()  # stops where 1 is half an ulp
+    >>> accumulate = Rounder(fe.get_format("bfloat16"), fe.Projection())
+    >>> Emulated(accumulate).sum(np.ones(1000), 0, False).item()  # stops where 1 is half an ulp
     256.0
     """
 
@@ -108,28 +110,27 @@ class Emulated(Float64):
 
     def __init__(
         self,
-        accumulate: fe.Format | None = None,
+        accumulate: Rounder | None = None,
         order: str = "sequential",
         unit: fe.matrix.MatrixUnit | None = None,
         promote_every: int | None = None,
     ) -> None:
-        self._accumulate, self._order, self._unit, self._every = accumulate, order, unit, promote_every
+        self._unit, self._every = unit, promote_every
+        self._accumulate = None if accumulate is None else accumulate.fmt
+        self._options: dict[str, Any] = {"order": order, "dtype": np.float64}
+        if accumulate is not None:
+            self._options |= accumulate.options
 
     def sum(self, x: Array, axis: int, keepdims: bool) -> Array:
         """Return the sum along an axis, each partial sum rounded."""
-        fmt = self._accumulate
-        if fmt is None or x.shape[axis] == 0:
+        if self._accumulate is None or x.shape[axis] == 0:
             return super().sum(x, axis, keepdims)
-        nan = None if fmt.has_nan else "max"  # as in a rounder: a NaN must not stop a replay
-        total = fe.sum(x, fmt, axis=axis, keepdims=keepdims, order=self._order, nan=nan, dtype=np.float64)
-        return np.asarray(total)
+        return np.asarray(fe.sum(x, self._accumulate, axis=axis, keepdims=keepdims, **self._options))
 
     def matmul(self, x: Array, y: Array) -> Array:
         """Return x @ y, each product and each partial sum rounded, or as the matrix unit makes it."""
         if self._unit is not None:
             return np.asarray(fe.matrix.gemm(self._unit, x, y, promote_every=self._every), np.float64)
-        fmt = self._accumulate
-        if fmt is None or x.shape[-1] == 0:
+        if self._accumulate is None or x.shape[-1] == 0:
             return super().matmul(x, y)
-        nan = None if fmt.has_nan else "max"
-        return np.asarray(fe.matmul(x, y, fmt, order=self._order, nan=nan, dtype=np.float64))
+        return np.asarray(fe.matmul(x, y, self._accumulate, **self._options))

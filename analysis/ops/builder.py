@@ -55,6 +55,7 @@ class Builder:
         self._arithmetic = Float64()
         self._storages = 0
         self._constants: dict[tuple[float, str, str], Var] = {}
+        self._keeps = True
 
     @contextlib.contextmanager
     def at(self, path: str | None = None, **changes: Any) -> Iterator[None]:
@@ -87,6 +88,8 @@ class Builder:
                 setattr(self, name, before[name])
 
     def _record(self, op: str, inputs: Sequence[Var], attributes: dict[str, Any], value: Array, view: bool) -> Var:
+        if not self._keeps:
+            return Var(self, Value(len(self.nodes)), value)
         if view:
             storage = self.nodes[inputs[0].ref.node].outputs[inputs[0].ref.output].storage
         else:
@@ -104,7 +107,20 @@ class Builder:
         )
         self.nodes.append(node)
         self.values.append(value)
-        return Var(self, Value(node.id))
+        return Var(self, Value(node.id), value)
+
+    def var(self, ref: Value) -> Var:
+        """Return a value that is on the tape.
+
+        Parameters
+        ----------
+        ref : Value
+
+        Returns
+        -------
+        Var
+        """
+        return Var(self, ref, self.values[ref.node])
 
     def leaf(self, role: str, data: Any) -> Var:
         """Record data.
@@ -278,11 +294,11 @@ class Builder:
         last = self.nodes[result.ref.node]
         with self.at(last.path, direction="backward", step=last.step, site=last.site):
             seed = self.constant(1.0).broadcast(result.shape)
-        gradients = self.sweep(result, seed, needed)
+        gradients = dict(self.sweep(result, seed, needed))
         with self.at(direction="backward"):
             return [gradients.get(var.ref.node) or self.constant(0.0).broadcast(var.shape) for var in wrt]
 
-    def sweep(self, result: Var, seed: Var, needed: Set[int], through: bool = False) -> dict[int, Var]:
+    def sweep(self, result: Var, seed: Var, needed: Set[int], through: bool = False) -> Iterator[tuple[int, Var]]:
         """Record the VJPs of all nodes between some nodes and a result, last node first.
 
         Parameters
@@ -295,37 +311,41 @@ class Builder:
         through : bool
             Whether to go on through operations at which gradients stop.
 
-        Returns
-        -------
-        dict of int to Var
-            Gradient of each needed node that the result depends on.
+        Yields
+        ------
+        node : int
+        gradient : Var
+            Of each needed node that the result depends on, from the result back; it is complete, and kept no longer.
 
         Examples
         --------
         >>> b = Builder("t")
         >>> x = b.constant(3.0)
         >>> y = x * x
-        >>> {node: g.value.item() for node, g in b.sweep(y, b.constant(1.0), {0, 1}).items()}
-        {1: 1.0, 0: 6.0}
+        >>> [(node, g.value.item()) for node, g in b.sweep(y, b.constant(1.0), {0, 1})]
+        [(1, 1.0), (0, 6.0)]
         """
         gradients = {result.ref.node: seed}
-        for index in range(result.ref.node, -1, -1):
+        for index in range(result.ref.node, min(needed, default=0) - 1, -1):
+            if index not in gradients:
+                continue
+            gradient = gradients.pop(index)
+            yield index, gradient
             node = self.nodes[index]
             spec = get_op(node.op)
-            if index not in gradients or index not in needed or (spec.stops and not through):
+            if index not in needed or (spec.stops and not through):
                 continue
-            inputs = [Var(self, ref) for ref in node.inputs]
+            inputs = [self.var(ref) for ref in node.inputs]
             with self.at(node.path, direction="backward", step=node.step, site=node.site):
                 for ref, vjp in zip(node.inputs, spec.vjps):
                     if vjp is not None and ref.node in needed:
-                        grad = vjp(inputs, Var(self, Value(index)), gradients[index], node.attributes)
+                        grad = vjp(inputs, self.var(Value(index)), gradient, node.attributes)
                         known = gradients.get(ref.node)
                         gradients[ref.node] = grad if known is None else known + grad
-        return gradients
 
     @classmethod
     def resume(cls, tape: Tape, values: Sequence[Array]) -> Builder:
-        """Go on where a tape ends, from the values of one of its replays.
+        """Return a builder that computes with the values of a tape's replay, and records nothing.
 
         Parameters
         ----------
@@ -336,6 +356,7 @@ class Builder:
         Returns
         -------
         Builder
+            What it computes lives as long as its Var: a sweep holds the gradients that are still to be passed on.
 
         Examples
         --------
@@ -343,24 +364,14 @@ class Builder:
         >>> tape = an.nets.chain(1.0, 0.5, 2)
         >>> values = [outputs[0] for outputs in an.replay(tape, an.Float64()).values]
         >>> builder = Builder.resume(tape, values)
-        >>> (Var(builder, tape.targets["result"]) + builder.constant(1.0)).value.item()
-        1.25
+        >>> (builder.var(tape.targets["result"]) + builder.constant(1.0)).value.item(), len(builder.nodes) == len(tape)
+        (1.25, True)
         """
         builder = cls(tape.name)
         builder.nodes, builder.values = list(tape.nodes), list(values)
         builder.targets = dict(tape.targets)
-        builder._storages = 1 + max((output.storage for node in tape.nodes for output in node.outputs), default=-1)
+        builder._keeps = False
         return builder
-
-    def rewind(self, count: int) -> None:
-        """Forget all nodes but the first ``count``.
-
-        Parameters
-        ----------
-        count : int
-        """
-        del self.nodes[count:], self.values[count:]
-        self._constants = {key: var for key, var in self._constants.items() if var.ref.node < count}
 
     def _between(self, result: Var, wrt: Sequence[Var]) -> set[int]:
         # nodes that depend on one of wrt: gradients of all others are never asked for and not recorded

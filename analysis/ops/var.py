@@ -23,6 +23,8 @@ class Var:
     builder : Builder
     ref : Value
         Node and output.
+    value : ndarray
+        The value in binary64, known while building.
 
     Examples
     --------
@@ -35,11 +37,7 @@ class Var:
 
     builder: Builder
     ref: Value
-
-    @property
-    def value(self) -> Array:
-        """The value in binary64, known while building."""
-        return self.builder.values[self.ref.node]
+    value: Array
 
     @property
     def shape(self) -> tuple[int, ...]:

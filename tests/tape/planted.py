@@ -199,7 +199,7 @@ def lost_update(rng: np.random.Generator) -> Planted:
     net = Net(rng)
     net.build(lambda h: h)
     b, weight = net.builder, net.weights[0]
-    gradient = Var(b, b.targets["grad:W0"])
+    gradient = b.var(b.targets["grad:W0"])
     with b.at("plant", direction="update"):
         new = weight - b.constant(10.0 ** -float(rng.integers(5, 7))) * gradient
     b.target("new:W0", new)
@@ -213,7 +213,7 @@ def adam_epsilon(rng: np.random.Generator) -> Planted:
     net = Net(rng)
     net.build(lambda h: h, loss_factor=2.0**-13)
     b, weight = net.builder, net.weights[0]
-    gradient = Var(b, b.targets["grad:W0"])
+    gradient = b.var(b.targets["grad:W0"])
     with b.at("plant", direction="update"):
         epsilon = b.leaf("constant", 1e-8)
         second = gradient * gradient

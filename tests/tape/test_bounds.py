@@ -117,6 +117,18 @@ NETS = {
     "mlp": lambda: an.nets.mlp((64, 8, 10), batch=4),
     "llama": lambda: an.nets.llama(layers=1, width=8, heads=2, kv_heads=1, length=4, vocabulary=9),
 }
+
+
+def _throughout(fmt: str, mode: str, order: str = "sequential", accumulate: str | None = None) -> an.Policy:
+    numerics = an.Numerics(
+        accumulate=accumulate or fmt,
+        result=fmt,
+        order=order,
+        projection=fe.Projection(mode),  # type: ignore[arg-type]
+    )
+    return an.Policy(f"{fmt} {mode} {order}", (an.Rule(numerics),))
+
+
 POLICIES: dict[str, Any] = {
     "bf16": lambda: an.Policy.uniform("bf16"),
     "e5m2 toward zero": lambda: an.Policy.uniform("e5m2", "toward_zero"),
@@ -129,6 +141,12 @@ POLICIES: dict[str, Any] = {
     "fp8_recipe": lambda: an.Policy.named("fp8_recipe"),
     "bf16 throughout": lambda: an.Policy.mixed("bf16", accumulate="bf16", keep=(), master="bf16"),
     "e4m3fn throughout": lambda: an.Policy.mixed("e4m3fn", accumulate="e4m3fn", keep=(), master="e4m3fn"),
+    "bf16 up throughout": lambda: _throughout("bf16", "toward_positive"),
+    "e5m2 toward zero throughout": lambda: _throughout("e5m2", "toward_zero"),
+    "bf16 at random throughout": lambda: _throughout("bf16", "stochastic_c"),
+    "e2m1fn at random in e5m2": lambda: _throughout("e2m1fn", "stochastic_a", accumulate="e5m2"),
+    "bf16 down in pairs": lambda: _throughout("bf16", "toward_negative", "pairwise"),
+    "bf16 in blocks": lambda: _throughout("bf16", "rne", "blocked(4)"),
     "e5m2 in e2m1fn": lambda: an.Policy.mixed("e5m2", accumulate="e2m1fn", keep=()),
 }
 
@@ -173,6 +191,29 @@ def test_the_measured_error_is_against_the_exact_sum_of_the_operands_as_cast() -
     assert Fraction(found.measured.item()) == abs(Fraction(run.value("p").item()) - exact)
     assert found.estimates["block_fma"] == block_fma(2, 2.0**-4, 2.0**-8)
     assert (found.terms, found.accumulator) == (2, "bfloat16")
+
+
+def test_of_compensated_sums_and_devices_nothing_is_proven_and_nothing_broken() -> None:
+    tape = NETS["mlp"]()
+    kahan = _throughout("bf16", "rne", "kahan")
+    found = bounds.check(an.replay(tape, kahan), kahan)
+    assert all(bound.void == bound.hard.size and bound.used == 0 for bound in found)
+    assert any(bound.measured.any() for bound in found)
+    unit = fe.matrix.find("H100", "e4m3fn", "fp32", "wgmma")  # cuts its sums at 14 bits
+    on_device = an.Rule(an.Numerics(unit=unit, result="fp32"), op="matmul")
+    policy = an.Policy("device", (on_device, an.Rule(an.Numerics(result="fp32"))))
+    run = an.replay(tape, policy)
+    products = [bound for bound in bounds.check(run, policy) if bound.op == "matmul"]
+    assert all((bound.accumulator, bound.void) == ("binary32", bound.hard.size) for bound in products)
+    assert any((bound.measured > dot(bound.terms, 2.0**-24, bound.magnitude)).any() for bound in products)
+
+
+def test_a_sum_in_pairs_is_measured_in_pairs() -> None:
+    builder = Builder("pairs")
+    builder.target("t", builder.leaf("input", np.ones((1, 4096))).sum(1))
+    policy = _throughout("bf16", "rne", "pairwise")
+    found = bounds.of(an.replay(builder.build(), policy), 1, policy)
+    assert (found.measured.item(), found.result_drift, found.broken) == (0.0, 0.0, 0)
 
 
 def test_beyond_the_range_a_bound_is_void_not_broken() -> None:

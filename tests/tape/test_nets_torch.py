@@ -171,7 +171,7 @@ def _tolerance(run: an.Run, target: str, seed: np.ndarray) -> float:
     as many roundings again, and twice that for what it fuses.
     """
     total = 0.0
-    for index, adjoint in adjoints(run, run.tape.targets[target], seed).items():
+    for index, adjoint in adjoints(run, run.tape.targets[target], seed):
         node = run.tape.nodes[index]
         spec, value = get_op(node.op), run.value(index)
         if spec.sensitivity is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -208,6 +209,48 @@ def test_sums_run_in_the_named_order() -> None:
             else:
                 expected = fe.matmul(*operands, "binary16", order="blocked(8)")
             assert np.array_equal(run.value(node.id), expected)
+
+
+@pytest.mark.parametrize(
+    ("mode", "order"),
+    [(mode, "sequential") for mode in ("toward_zero", "toward_positive", "to_odd", "stochastic_a", "stochastic_c")]
+    + [("toward_negative", "pairwise"), ("stochastic_c", "kahan")],
+)
+def test_partial_sums_are_rounded_in_the_policys_mode(mode: str, order: str) -> None:
+    """Bit for bit what the faces give with the mode, and the seed and stream of the node's sums."""
+    tape = an.nets.mlp((64, 9, 10), "tanh", batch=5)
+    bits = 7 if mode.startswith("stochastic") else None
+    projection = fe.Projection(mode, "SatFinite", bits)
+    numerics = an.Numerics(accumulate="bf16", order=order, result="bf16", projection=projection, stream=5)
+    policy = an.Policy("sums", (an.Rule(numerics, op="sum|matmul"), an.Rule(an.Numerics())), seed=11)
+    run = an.replay(tape, policy, step=2)
+    seen = set()
+    for node in tape.nodes:
+        if node.op not in ("sum", "matmul"):
+            continue
+        stream = policy.stream(node, 15, 2) + 5
+        drawn = {} if bits is None else {"random_bits": bits, "seed": 11, "stream": stream}
+        options = {"rounding": mode, "order": order, "dtype": np.float64, **drawn}
+        operands = [run.value(ref) for ref in node.inputs]
+        if node.op == "sum":
+            expected = fe.sum(operands[0], "bf16", **node.attributes, **options)
+        else:
+            expected = fe.matmul(*operands, "bf16", **options)
+        assert np.array_equal(run.value(node.id), expected)
+        seen.add(node.op)
+        if node.op == "matmul":
+            assert not np.array_equal(expected, fe.matmul(*operands, "bf16", dtype=np.float64))
+    assert seen == {"sum", "matmul"}
+
+
+def test_partial_sums_of_another_step_or_seed_draw_other_bits() -> None:
+    tape = an.nets.mlp((64, 9, 10), "tanh", batch=5)
+    numerics = an.Numerics(accumulate="bf16", projection=fe.Projection("stochastic_c", random_bits=16))
+    policies = [an.Policy("sums", (an.Rule(numerics, op="matmul"), an.Rule(an.Numerics())), seed) for seed in (0, 1)]
+    product = next(node.id for node in tape.nodes if node.op == "matmul")
+    found = [an.replay(tape, policy, step=step).value(product) for policy in policies for step in (0, 1)]
+    assert all(not np.array_equal(a, b) for a, b in itertools.combinations(found, 2))
+    assert np.array_equal(found[1], an.replay(tape, policies[0], step=1).value(product))
 
 
 def test_accumulators_wider_than_binary32() -> None:
