@@ -289,7 +289,7 @@ class _Measured:
         total = self._shaped(self._product(self.arithmetic, lambda x: x))
         drifted, void = self._steps() if self._followed() else (0.0, partial + magnitude > float(self.fmt.max))
         result_drift = drift(self.value - total, self.value) if self.numerics.format is not None else 0.0
-        hard = partial + self._result(np.abs(head) + partial)
+        hard = partial + self._result(np.abs(head) + partial, total)
         # binary64 rounds in this very formula, in the magnitudes most of all
         hard = hard * (1 + (self.terms + 16) * 2.0**-52)
         flags = self.record.flags & (fe.Flag.OVERFLOW | fe.Flag.SATURATED)
@@ -336,12 +336,12 @@ class _Measured:
         # operands of more bits than half of binary64's are rounded to binary64 first, twice for each term
         return bound if self.rounder is None else bound + 2 * self.terms * 2.0**-53 * magnitude
 
-    def _result(self, reach: Array) -> Array:
-        fmt = self.numerics.format
-        if fmt is None:
+    def _result(self, reach: Array, total: Array) -> Array:
+        rounder = self.numerics.rounder(0, 0)
+        if rounder is None:
             return np.zeros(reach.shape)
-        nearest = self.numerics.projection.rounding in NEAREST
-        quantum, u = float(fmt.min_positive), 2.0**-fmt.p
+        fmt, nearest = rounder.fmt, rounder.projection.rounding in NEAREST
+        quantum, u = float(fmt.min_positive) / rounder.scale(total), 2.0**-fmt.p
         halved = nearest and fmt.zero  # without a zero, all below the least value becomes that
         return np.asarray(np.maximum((u if nearest else 2 * u) * reach, quantum / 2 if halved else quantum))
 

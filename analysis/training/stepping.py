@@ -12,8 +12,8 @@ from ..arithmetics.base import Array
 from ..arithmetics.emulated import Rounder
 from ..arithmetics.float64 import Float64
 from ..ops import Kind, get_op
-from ..policy import Policy
-from ..tape import Node, Tape, Value
+from ..policy import OPERANDS, SUMS, Numerics, Policy
+from ..tape import Node, Tape
 
 __all__ = ["Stepper"]
 
@@ -44,10 +44,6 @@ class Stepper:
 
     def __init__(self, tape: Tape, policy: Policy | None = None, until: int | None = None) -> None:
         self.tape, self.policy = tape, policy
-        self._owners: dict[int, str] = {}
-        for node in tape.nodes:
-            for output in node.outputs:
-                self._owners.setdefault(output.storage, node.direction)
         last = len(tape) if until is None else until + 1
         self._plan = [self._ready(node) for node in tape.nodes[:last]]
         self._casts: dict[int, tuple[Array, Array]] = {}
@@ -105,17 +101,19 @@ class Stepper:
             return self._leaf(node), False
         if spec.kind in (Kind.MOVE, Kind.BRANCH) or self.policy is None:
             arithmetic: Float64 = Float64()
+            drawn: Numerics | None = None
             casts: list[Cast | None] = [None] * len(inputs)
             finish = None
         else:
-            numerics = self.policy.numerics(node, 0)
-            backward = [self._backward(ref) for ref in node.inputs]
-            arithmetic = numerics.arithmetic(backward)
+            policy, numerics = self.policy, self.policy.numerics(node, 0)
+            backward = [self.tape.made_backward(ref) for ref in node.inputs]
+            arithmetic = self._arithmetic(node, numerics, 0)
+            drawn = numerics if numerics.accumulate and numerics.projection.rounding.stochastic else None
             casts = [
-                self._cast(numerics.operand_rounder(made, self.policy.seed, self.policy.stream(node, 8 + i, 0)))
+                self._cast(numerics.operand_rounder(made, policy.seed, policy.stream(node, OPERANDS + i, 0)))
                 for i, made in enumerate(backward)
             ]
-            finish = self._cast(numerics.rounder(self.policy.seed, self.policy.stream(node, 0, 0)))
+            finish = self._cast(numerics.rounder(policy.seed, policy.stream(node, 0, 0)))
         forward = spec.forward
 
         def evaluate(values: list[Array], data: Mapping[int, Array], step: int) -> Array:
@@ -123,10 +121,16 @@ class Stepper:
             for position, cast in enumerate(casts):
                 if cast is not None and operands[position].dtype.kind == "f":
                     operands[position] = cast(operands[position], step)
-            result = np.asarray(forward(arithmetic, operands, attributes))
+            chosen = arithmetic if drawn is None else self._arithmetic(node, drawn, step)
+            result = np.asarray(forward(chosen, operands, attributes))
             return finish(result, step) if finish is not None and result.dtype.kind == "f" else result
 
         return evaluate, spec.kind is Kind.BRANCH
+
+    def _arithmetic(self, node: Node, numerics: Numerics, step: int) -> Float64:
+        assert self.policy is not None
+        backward = [self.tape.made_backward(ref) for ref in node.inputs]
+        return numerics.arithmetic(backward, self.policy.seed, self.policy.stream(node, SUMS, step))
 
     def _leaf(self, node: Node) -> Callable[[list[Array], Mapping[int, Array], int], Array]:
         own, finish, stochastic = self.tape.data[node.id], None, False
@@ -146,9 +150,6 @@ class Stepper:
             return self._casts[node.id][1]
 
         return evaluate
-
-    def _backward(self, ref: Value) -> bool:
-        return self._owners[self.tape.nodes[ref.node].outputs[ref.output].storage] == "backward"
 
     @staticmethod
     def _cast(rounder: Rounder | None) -> Cast | None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import analysis as an
+import floatemu as fe
 from analysis.nets.program import parameters
 from analysis.training import Stepper
 from analysis.training.treatment import backward_seed
@@ -36,6 +37,15 @@ def test_fast_replays_have_the_values_of_the_engine_bit_for_bit(net: str, name: 
         fast = stepper.run(step=3, decisions=decisions)
         assert [x.tobytes() for x in fast] == [x[0].tobytes() for x in slow.values]
     assert [x.tobytes() for x in Stepper(tape).run()] == [x[0].tobytes() for x in exact.values]
+
+
+def test_fast_replays_draw_the_engines_bits_for_partial_sums() -> None:
+    tape = an.nets.mlp((64, 4, 10), batch=2)
+    numerics = an.Numerics(accumulate="bf16", result="bf16", projection=fe.Projection("stochastic_c"))
+    policy = an.Policy("drawn", (an.Rule(numerics),), seed=3)
+    for step in (0, 3):
+        slow, fast = an.replay(tape, policy, step=step), Stepper(tape, policy).run(step=step)
+        assert [x.tobytes() for x in fast] == [x[0].tobytes() for x in slow.values]
 
 
 @pytest.mark.parametrize("net", NETS)
