@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-import floatemu as fe
+from floatemu.surveys import survey
 
 from . import measures
 from .engine import Run
@@ -270,7 +270,7 @@ def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], s
         inputs = [exact.value(ref) for ref in node.inputs]
         sensitivity = np.asarray(spec.sensitivity(inputs, true, node.attributes))
     fmt = None if record is None else record.format
-    found = fe.survey(
+    found = survey(
         value,
         true,
         fmt,

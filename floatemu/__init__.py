@@ -97,8 +97,6 @@ if TYPE_CHECKING:
     from floatemu.reductions import mean as mean
     from floatemu.reductions import norm as norm
     from floatemu.reductions import sum as sum
-    from floatemu.surveys import Survey as Survey
-    from floatemu.surveys import survey as survey
 
 # Loaded when first used: formats and rounding need none of it, and importing it takes as long as they do.
 _LATER = {
@@ -115,7 +113,6 @@ _LATER = {
     "orders": "Order",
     "presets": "cast",
     "reductions": "dot mean norm sum",
-    "surveys": "Survey survey",
 }
 _WHERE = {name: module for module, names in _LATER.items() for name in names.split()}
 _PACKAGES = ("block", "matrix", "p3109_ops", "presets")
@@ -140,7 +137,6 @@ __all__ = [
     "ProjectionError",
     "Rounding",
     "Saturation",
-    "Survey",
     "UnsupportedError",
     "acos",
     "add",
@@ -201,7 +197,6 @@ __all__ = [
     "softplus",
     "sqrt",
     "sub",
-    "survey",
     "tan",
     "tanh",
     "ulp",

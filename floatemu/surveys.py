@@ -44,8 +44,7 @@ class Survey(NamedTuple):
 
     Examples
     --------
-    >>> import floatemu as fe
-    >>> fe.survey(np.array([0.0]), np.array([-0.0])).amin is None
+    >>> survey(np.array([0.0]), np.array([-0.0])).amin is None
     True
     """
 
@@ -111,7 +110,7 @@ def survey(
     >>> import floatemu as fe
     >>> x = np.array([0.1, 1e-9, 300.0])
     >>> values, flags = fe.round_with_flags(x, "e4m3fn")
-    >>> found = fe.survey(values, x, "e4m3fn", unrounded=x, flags=flags)
+    >>> found = survey(values, x, "e4m3fn", unrounded=x, flags=flags)
     >>> round(found.error, 6), found.error == found.local, found.zeros_new, found.amax
     (12.0, True, 1, 288.0)
     """
