@@ -109,6 +109,6 @@ CLAUSES = (
     Clause("4.8, 4.9, A.2 to A.4", "binary64, binary32, binary16, BFloat16; one zero, one NaN", "done", EXTERNAL),
     Clause("4.4, annex D", "kappa of an approximate operation", "done", _by_hand("p3109_case_25_kappa")),
     Clause("4.5, annex E", "the required minimum of specializations", "done", _forms("the_minimum_exists")),
-    Clause("4.5, annex E", "whether a specialization exists", "block operations: not yet", _forms("refusals_teach")),
+    Clause("4.5, annex E", "whether a specialization exists", "done", _forms("refusals_teach blocks_by_codes")),
     Clause("5", "scales of the results of block operations", NARROW, (FORMED,)),
 )

@@ -6,7 +6,6 @@ The standard recommends that an implementation answers whether a specialization 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,20 +14,12 @@ import numpy as np
 from floatemu.codec import decode, encode
 from floatemu.errors import FormatError, ProjectionError, UnsupportedError
 from floatemu.format import Format
-from floatemu.p3109_ops import formats, predicates
-from floatemu.p3109_ops.blocks import scaled_operation
-from floatemu.p3109_ops.engine import OPERATIONS, number_of_operands, operate, standard_format
+from floatemu.p3109_ops import blocks, formats, predicates
+from floatemu.p3109_ops.engine import OPERATIONS, operate
+from floatemu.p3109_ops.written import OF_A_FORMAT, PAIRS, QUERIES, SINGLE, read, signature
 from floatemu.projection import Projection
 
-_PAIRS = ("CompareLess", "CompareLessEqual", "CompareEqual", "CompareGreater", "CompareGreaterEqual", "TotalOrder")
-_SINGLE = ("IsZero", "IsOne", "IsNaN", "IsInfinite", "IsFinite", "IsSignMinus")
-_OF_A_FORMAT = ("IsNormal", "IsSubnormal", "Class", "NextGreaterThan", "NextLessThan")
-QUERIES = (
-    *("BitwidthOf", "PrecisionOf", "SignednessOf", "DomainOf", "ExponentBitwidthOf", "TrailingSignificandBitwidthOf"),
-    *("ExponentBiasOf", "MaxFiniteOf", "MinFiniteOf", "MinPositiveOf", "MaxSubnormalOf", "MinNormalOf"),
-)
-"""The twelve queries of a format."""
-_FACES = {name: getattr(predicates, name) for name in (*_PAIRS, *_SINGLE, "IsNormal", "IsSubnormal", "Class")}
+_FACES = {name: getattr(predicates, name) for name in (*PAIRS, *SINGLE, "IsNormal", "IsSubnormal", "Class")}
 _FACES |= {name: getattr(formats, name) for name in ("NextGreaterThan", "NextLessThan", *QUERIES)}
 
 
@@ -43,9 +34,13 @@ class Specialization:
     operands : tuple of Format
         Of the operands in turn; a scale's comes before its element's.
     result : Format or None
-        Of the result; None where that is no code.
+        Of the result or its elements; None where that is no code.
     projection : Projection or None
-        Of the result; None where nothing is projected.
+        Of the result or its elements; None where nothing is projected.
+    length : int or None
+        B of an operation on blocks.
+    scale, scale_projection : Format or None, Projection or None
+        Of the scale of a result that is a block, and how it is made where the operation makes it.
 
     Examples
     --------
@@ -58,53 +53,111 @@ class Specialization:
     operands: tuple[Format, ...]
     result: Format | None = None
     projection: Projection | None = None
+    length: int | None = None
+    scale: Format | None = None
+    scale_projection: Projection | None = None
 
-    def __call__(self, *codes: Any, random: Any = None, seed: int | None = None, stream: int = 0) -> Any:
+    def __call__(
+        self, *codes: Any, random: Any = None, seed: int | None = None, stream: int = 0, scale_random: Any = None
+    ) -> Any:
         """Return the result for operands given by their codes.
 
         Parameters
         ----------
-        *codes : array_like of int
-            One for each operand; none for a query of a format.
+        *codes : array_like of int, or pairs of them
+            One for each operand; of a block the pair (scales, elements); none for a query of a format. Where the
+            caller chooses the scale of a block that results, its codes come last.
         random : array_like of int, optional
             R of a stochastic projection; else ``seed`` and ``stream`` as for :func:`~floatemu.round`.
         seed, stream : int
+        scale_random : array_like of int, optional
+            R of a stochastic projection of the scale; else ``seed`` and ``stream + 1``.
 
         Returns
         -------
-        numpy.ndarray or scalar
+        numpy.ndarray, scalar or Block
             Codes in the smallest unsigned dtype; booleans or names of classes of predicates; int or str of queries.
 
         Raises
         ------
         UnsupportedError
-            If the number of operands is wrong.
+            If the number of operands or of a block's elements is wrong.
         FormatError
             If a code is out of range.
         """
-        wanted = 0 if self.name in QUERIES else len(self.operands)
-        if len(codes) != wanted:
-            raise UnsupportedError(f"{self.name} takes {wanted} operands by their codes; given {len(codes)}")
         if self.name in QUERIES:
+            self._expect(0, codes)
             return _FACES[self.name](self.operands[0])
+        drawn: dict[str, Any] = {"random": random, "seed": seed, "stream": stream}
+        if self.length is not None:
+            return self._of_blocks(codes, drawn, scale_random)
+        self._expect(len(self.operands), codes)
         values = [decode(given, fmt) for given, fmt in zip(codes, self.operands)]
         if self.projection is None:
-            given = self.operands if self.name in _OF_A_FORMAT else ()
+            given = self.operands if self.name in OF_A_FORMAT else ()
             result = _FACES[self.name](*values, *given)
             return result if self.result is None else encode(result, self.result)
         assert self.result is not None
-        by = self.projection
-        options: dict[str, Any] = {"saturation": by.saturation, "random_bits": by.random_bits, "dtype": np.float64}
-        options |= {"random": random, "seed": seed, "stream": stream}
-        return encode(self._project(values, options), self.result)
+        rounding, options = self.projection.rounding, self._options(self.projection) | drawn
+        if self.name in OPERATIONS:
+            result = operate(OPERATIONS[self.name], tuple(values), self.result, rounding, options)
+        else:
+            scaled = blocks.scaled_operation(self.name.removeprefix("Scaled"))
+            result = scaled(*values, self.result, rounding, **options)
+        return encode(result, self.result)
 
-    def _project(self, values: list[Any], options: dict[str, Any]) -> Any:
+    @staticmethod
+    def _options(projection: Projection) -> dict[str, Any]:
+        return {"saturation": projection.saturation, "random_bits": projection.random_bits, "dtype": np.float64}
+
+    def _expect(self, count: int, codes: tuple[Any, ...]) -> None:
+        if len(codes) != count:
+            raise UnsupportedError(f"{self.name} takes {count} operands by their codes; given {len(codes)}")
+
+    def _of_blocks(self, codes: tuple[Any, ...], drawn: dict[str, Any], scale_random: Any) -> Any:
+        """Decode blocks, apply the operation, encode a block or the single results."""
         assert self.result is not None
         assert self.projection is not None
-        rounding = self.projection.rounding
-        if self.name in OPERATIONS:
-            return operate(OPERATIONS[self.name], tuple(values), self.result, rounding, options)
-        return scaled_operation(self.name.removeprefix("Scaled"))(*values, self.result, rounding, **options)
+        values = self._block_operands(codes)
+        options = self._options(self.projection) | drawn
+        by: tuple[Any, ...] = (self.result, self.projection.rounding)
+        if self.scale_projection is not None:
+            assert self.scale is not None
+            by = (self.result, self.scale, self.projection.rounding)
+            given = {"random": scale_random, "seed": drawn["seed"], "stream": drawn["stream"] + 1}
+            options |= {
+                "scale_rounding": self.scale_projection.rounding,
+                "scale_saturation": self.scale_projection.saturation,
+                "scale_options": given | {"random_bits": self.scale_projection.random_bits},
+            }
+        plain = self.name.removeprefix("Block")
+        face = blocks.block_operation(plain) if plain in OPERATIONS else getattr(blocks, self.name)
+        result = face(*values, *by, **options)
+        if self.scale is None:
+            return encode(result, self.result)
+        return blocks.Block(encode(result.scale, self.scale), encode(result.elements, self.result))
+
+    def _block_operands(self, codes: tuple[Any, ...]) -> list[Any]:
+        """Blocks or plain elements, then the scale of the result if the caller chooses it."""
+        scaled = "s" in signature(self.name)
+        count = len(self.operands) // 2 if scaled else 1
+        chosen = self.scale is not None and self.scale_projection is None
+        self._expect(count + chosen, codes)
+        values: list[Any] = []
+        for i, given in enumerate(codes[:count]):
+            if scaled:
+                if not isinstance(given, (tuple, list)) or len(given) != 2:
+                    raise UnsupportedError(f"operand {i + 1} of {self.name} is no block; give (scale, elements) codes")
+                values.append(blocks.Block(*(decode(part, fmt) for part, fmt in zip(given, self.operands[2 * i :]))))
+            else:
+                values.append(decode(given, self.operands[0]))
+            elements = np.shape(values[-1][1] if scaled else values[-1])
+            if not elements or elements[-1] != self.length:
+                raise UnsupportedError(f"{self.name} is for blocks of {self.length} elements; given shape {elements}")
+        if chosen:
+            assert self.scale is not None
+            values.append(decode(codes[-1], self.scale))
+        return values
 
 
 def specialization(text: str) -> Specialization:
@@ -114,9 +167,10 @@ def specialization(text: str) -> Specialization:
     ----------
     text : str
         ``Name<format, ..., format, (rounding, saturation)>``, formats in the order of the operands and that of the
-        result last; predicates have no result format, queries and neighbours one format, ``Scaled...`` operations
-        ``(scale format, element format)`` for each operand. A stochastic mode is followed by its count of bits, as
-        ``StochasticA(8)``.
+        result last, as in the standard. Predicates have no result, queries and neighbours one format; ``Scaled...``
+        operations ``(scale format, element format)`` for each operand; ``Block...`` operations before these the
+        number of elements, and before the result's format that of its scale. A stochastic mode is followed by its
+        count of bits, as ``StochasticA(8)``.
 
     Returns
     -------
@@ -125,7 +179,7 @@ def specialization(text: str) -> Specialization:
     Raises
     ------
     UnsupportedError
-        If the text names no operation here, or not as many formats as it has.
+        If the text names no operation here, or not the arguments that it has.
     FormatError, ProjectionError
         If it names no format or no mode of the standard.
 
@@ -134,55 +188,16 @@ def specialization(text: str) -> Specialization:
     >>> exp = specialization("Exp<Binary8p3se, Binary8p4se, (NearestTiesToEven, SatFinite)>")
     >>> hex(exp(0x40)), specialization("MaxFiniteOf<Binary8p4se>")()
     ('0x4b', 126)
+    >>> dot = specialization(
+    ...     "BlockDotProduct<2, Binary8p1uf, Binary4p2sf, Binary8p1uf, Binary4p2sf, binary32, (ToOdd, SatNone)>"
+    ... )
+    >>> hex(dot((0x80, [4, 5]), (0x81, [4, 4])))  # 1 (1, 3/2) times 2 (1, 1) is 5
+    '0x40a00000'
     """
-    found = re.fullmatch(r"\s*(\w+)\s*[<⟨](.*)[>⟩]\s*", text, re.DOTALL) if isinstance(text, str) else None
-    if not found:
-        raise UnsupportedError(f"{text!r} is no specialization; write Name<format, ..., (rounding, saturation)>")
-    name, inside = found[1], re.sub(r"\s+", "", found[2])
-    projects = name in OPERATIONS or name.removeprefix("Scaled") in OPERATIONS
-    if not projects and name not in _FACES:
-        raise UnsupportedError(
-            f"{name} is no operation that can be asked for by codes; accepted: {', '.join((*OPERATIONS, *_FACES))}, "
-            "and Scaled before the name of an operation that projects"
-        )
-    projection = None
-    if projects:
-        last = re.fullmatch(r"(.*),\((\w+(?:\(\d+\))?),(\w+)\)", inside)
-        if not last:
-            raise UnsupportedError(f"{text!r} ends in no projection, such as (NearestTiesToEven, SatNone)")
-        inside, projection = last[1], _projection(last[2], last[3])
-    given = [standard_format(word) for word in inside.replace("(", "").replace(")", "").split(",")]
-    scaled = projects and name not in OPERATIONS
-    _check_count(name, inside, given, scaled, projects)
-    if not projects:
-        result = given[0] if name.startswith("Next") else None
-        return Specialization(name, tuple(given), result)
-    return Specialization(name, tuple(given[:-1]), given[-1], projection)
-
-
-def _check_count(name: str, inside: str, given: list[Format], scaled: bool, projects: bool) -> None:
-    if projects:
-        operands = number_of_operands(name.removeprefix("Scaled") if scaled else name)
-        wanted = operands * (1 + scaled) + 1
-    else:
-        operands, wanted = 0, 2 if name in _PAIRS else 1
-    paired = inside.count("(") == inside.count(")") == (operands if scaled else 0)
-    if len(given) != wanted or not paired:
-        how = f"{operands} pairs (scale format, element format) and a result format" if scaled else f"{wanted} formats"
-        raise UnsupportedError(f"{name} has {how}; given <{inside}>")
-
-
-def _projection(rounding: str, saturation: str) -> Projection:
-    """A projection by the standard's own names alone."""
-    mode, _, bits = rounding.rstrip(")").partition("(")
-    modes = {name: key for key, name in formats.ROUNDING_NAMES.items()}
-    saturations = {name: key for key, name in formats.SATURATION_NAMES.items()}
-    if mode not in modes or saturation not in saturations:
-        raise ProjectionError(
-            f"({rounding}, {saturation}) is no projection of P3109; accepted: {', '.join(modes)} (a stochastic one "
-            f"with its count of bits, as StochasticA(8)); {', '.join(saturations)}"
-        )
-    return Projection(modes[mode], saturations[saturation], int(bits) if bits else None)
+    name, found = read(text)
+    result = found.operands[0] if name.startswith("Next") else found.result
+    operands = tuple(found.operands)
+    return Specialization(name, operands, result, found.projection, found.length, found.scale, found.scale_projection)
 
 
 def exists(text: str) -> bool:

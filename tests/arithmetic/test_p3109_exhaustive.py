@@ -76,11 +76,11 @@ def test_functions_of_all_operands_of_eight_bits(fmt: fe.Format) -> None:
 
 @pytest.mark.parametrize("name", [*BINARY, *TERNARY])
 def test_operands_of_eight_bits_into_other_formats(name: str) -> None:
-    """Seeded operands from different formats of 8 bits, into another and into the external ones."""
+    """Seeded operands from different formats of 8 bits, into another, into wider ones and the external ones."""
     rng = seeded("mixed", name)
     formats = [f for f in P3109_SMALL if f.k == 8]
-    external = [fe.get_format("binary16"), fe.get_format("bfloat16")]
-    for fmt in [*(formats[i] for i in rng.integers(0, len(formats), 5)), *external]:
+    wider = [fe.get_format(f) for f in ("binary16", "bfloat16", "binary12p7se", "binary10p10uf", "binary11p4ue")]
+    for fmt in [*(formats[i] for i in rng.integers(0, len(formats), 5)), *wider]:
         chosen = [formats[i] for i in rng.integers(0, len(formats), len(DEFINITIONS))]
         count = 2 if name in BINARY else 3
         operands = tuple(rng.choice(fe.values(source), 300) for source in chosen[:count])

@@ -270,6 +270,8 @@ def test_keywords_name_the_operands() -> None:
 def test_refusals_teach() -> None:
     with pytest.raises(fe.FormatError, match=r"e4m3fn is not a format of P3109.*fe\.div"):
         ops.Divide(1.0, 2.0, "e4m3fn")
+    with pytest.raises(fe.UnsupportedError, match=r"binary12p1ue has values that binary64 does not hold"):
+        ops.Divide(1.0, 2.0, "binary12p1ue")
     with pytest.raises(fe.UnsupportedError, match=r"unknown option flags.*P3109 has no flags"):
         ops.Add(1.0, 2.0, SE, flags=True)
     with pytest.raises(fe.UnsupportedError, match="no binary64 numbers"):

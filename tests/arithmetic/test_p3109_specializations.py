@@ -202,15 +202,28 @@ def test_stochastic_specializations_take_their_bits() -> None:
     ("text", "error", "words"),
     [
         ("Pow<Binary8p4se, Binary8p4se, (ToOdd, SatNone)>", fe.UnsupportedError, "Pow is no operation"),
-        ("Add<Binary8p4se, Binary8p4se, (ToOdd, SatNone)>", fe.UnsupportedError, "Add has 3 formats"),
-        ("Add<Binary8p4se, Binary8p4se, Binary8p4se>", fe.UnsupportedError, "ends in no projection"),
+        ("Add<Binary8p4se, Binary8p4se, (ToOdd, SatNone)>", fe.UnsupportedError, r"Add has 4 arguments.*given 3"),
+        ("Add<Binary8p4se, Binary8p4se, Binary8p4se>", fe.UnsupportedError, r"\(rounding, saturation\); given 3"),
         ("Exp<Binary8p4se, e4m3fn, (ToOdd, SatNone)>", fe.FormatError, "e4m3fn is not a format of P3109"),
         ("Exp<Binary8p9se, Binary8p4se, (ToOdd, SatNone)>", fe.FormatError, "1 <= p <= k - 1"),
         ("Exp<Binary8p4se, Binary8p4se, (rne, SatNone)>", fe.ProjectionError, "NearestTiesToEven"),
         ("Exp<Binary8p4se, Binary8p4se, (ToOdd, OvfInf)>", fe.ProjectionError, "SatPropagate"),
         ("Exp<Binary8p4se, Binary8p4se, (ToOdd(3), SatNone)>", fe.ProjectionError, "uses no random bits"),
-        ("ScaledExp<Binary8p1uf, Binary8p4se, Binary8p4se, (ToOdd, SatNone)>", fe.UnsupportedError, "1 pairs"),
-        ("IsZero<Binary8p4se, Binary8p4se>", fe.UnsupportedError, "IsZero has 1 formats"),
+        ("ScaledExp<Binary8p1uf, Binary8p4se, Binary8p4se, (ToOdd, SatNone)>", fe.UnsupportedError, "has 3 arguments"),
+        (
+            "ScaledExp<Binary8p1uf, Binary8p4se, (ToOdd, SatNone)>",
+            fe.UnsupportedError,
+            "Binary8p1uf in ScaledExp.* pair",
+        ),
+        ("ScaledExp<(Binary8p1uf), Binary8p4se, (ToOdd, SatNone)>", fe.UnsupportedError, "is no pair"),
+        ("IsZero<Binary8p4se, Binary8p4se>", fe.UnsupportedError, "IsZero has 1 arguments"),
+        (
+            "BlockReduceAdd<0, Binary8p1uf, Binary4p2sf, binary32, (ToOdd, SatNone)>",
+            fe.UnsupportedError,
+            "at least one",
+        ),
+        ("BlockClass<8, (Binary8p1uf, Binary4p2sf)>", fe.UnsupportedError, "BlockClass is no operation"),
+        ("Block<8>", fe.UnsupportedError, "Block is no operation"),
         ("Exp", fe.UnsupportedError, "write Name<format"),
         (3, fe.UnsupportedError, "write Name<format"),
     ],
@@ -221,9 +234,79 @@ def test_refusals_teach(text: Any, error: type[Exception], words: str) -> None:
     assert not ops.exists(text)
 
 
+def random_block(rng: np.random.Generator, scale: str, element: str, length: int) -> tuple[Any, Any]:
+    """Codes of thirty blocks."""
+    near = fe.encode(np.ldexp(1.0, rng.integers(-6, 7, 30)), scale)
+    anything = rng.integers(0, 1 << fe.get_format(scale).k, 30).astype(near.dtype)
+    elements = rng.integers(0, 1 << fe.get_format(element).k, (30, length), np.uint8)
+    return np.where(rng.random(30) < 0.8, near, anything), elements
+
+
+@pytest.mark.parametrize("name", ["Add", "FMA", "Exp", "Clamp", "MinimumFinite"])
+def test_blocks_by_codes(name: str) -> None:
+    """The same bits as on values; what these give is judged in test_p3109_blocks.py."""
+    rng = np.random.Generator(np.random.PCG64(8))
+    kinds = (("Binary8p1uf", "Binary4p2sf"), ("Binary8p4se", "Binary8p3se"), ("Binary6p3ue", "Binary6p3se"))
+    kinds = kinds[: 3 if name in ("FMA", "Clamp") else 1 if name == "Exp" else 2]
+    given = [random_block(rng, *kind, 5) for kind in kinds]
+    values = [ops.Block(*(fe.decode(c, f) for c, f in zip(block, kind))) for block, kind in zip(given, kinds)]
+    scale, _ = random_block(rng, "Binary8p1ue", "Binary4p2sf", 5)
+    pairs = ", ".join(f"({s}, {x})" for s, x in kinds)
+    chosen = ops.specialization(f"Block{name}<5, {pairs}, Binary8p1ue, Binary4p2se, (StochasticB(3), SatFinite)>")
+    got = chosen(*given, scale, seed=4)
+    options: dict[str, Any] = {"saturation": "SatFinite", "random_bits": 3, "seed": 4}
+    wanted = ops.block_operation(name)(
+        *values, fe.decode(scale, "Binary8p1ue"), "Binary4p2se", rounding="StochasticB", **options
+    )
+    assert_bits(got.scale, scale)
+    assert_bits(got.elements, fe.encode(wanted.elements, "Binary4p2se"))
+
+
+def test_conversions_and_reductions_of_blocks_by_codes() -> None:
+    rng = np.random.Generator(np.random.PCG64(9))
+    first = random_block(rng, "Binary8p1uf", "Binary4p2sf", 4)
+    second = random_block(rng, "Binary8p4se", "Binary8p3se", 4)
+    x = ops.Block(fe.decode(first[0], "Binary8p1uf"), fe.decode(first[1], "Binary4p2sf"))
+    y = ops.Block(fe.decode(second[0], "Binary8p4se"), fe.decode(second[1], "Binary8p3se"))
+    for name in ("ConvertFromBlock", "BlockReduceAdd", "BlockReduceMultiply"):
+        chosen = ops.specialization(f"{name}<4, Binary8p1uf, Binary4p2sf, binary16, (TowardZero, SatNone)>")
+        assert_bits(chosen(first), fe.encode(getattr(ops, name)(x, "binary16", "TowardZero"), "binary16"))
+    kinds = "Binary8p1uf, Binary4p2sf, Binary8p4se, Binary8p3se"
+    chosen = ops.specialization(f"BlockDotProduct<4, {kinds}, bfloat16, {BY}>")
+    assert_bits(chosen(first, second), fe.encode(ops.BlockDotProduct(x, y, "bfloat16"), "bfloat16"))
+    chosen = ops.specialization(f"ConvertToBlock<4, Binary8p3se, Binary8p1uf, Binary4p2sf, {BY}>")
+    block = chosen(second[1], first[0])
+    wanted = ops.ConvertToBlock(y.elements, x.scale, "Binary4p2sf")
+    assert_bits(block.scale, first[0])
+    assert_bits(block.elements, fe.encode(wanted.elements, "Binary4p2sf"))
+    by = "(StochasticA(2), SatNone), (TowardZero, SatFinite)"
+    chosen = ops.specialization(f"ConvertToBlockMaxAbsFinite<4, Binary8p3se, Binary8p1uf, Binary4p2sf, {by}>")
+    for r in range(4):
+        block = chosen(second[1], scale_random=r)
+        wanted = ops.ConvertToBlockMaxAbsFinite(
+            y.elements,
+            "Binary4p2sf",
+            "Binary8p1uf",
+            "TowardZero",
+            saturation="SatFinite",
+            scale_rounding="StochasticA",
+            scale_options={"random_bits": 2, "random": r},
+        )
+        assert_bits(block.scale, fe.encode(wanted.scale, "Binary8p1uf"))
+        assert_bits(block.elements, fe.encode(wanted.elements, "Binary4p2sf"))
+    assert chosen(second[1], seed=1).scale.tolist() == chosen(second[1], seed=1).scale.tolist()
+
+
 def test_calls_are_checked() -> None:
     exp = ops.specialization("Exp⟨Binary8p4se, Binary8p4se, (ToOdd, SatNone)⟩")
     with pytest.raises(fe.UnsupportedError, match="Exp takes 1 operands"):
         exp(1, 2)
     with pytest.raises(fe.FormatError, match=r"codes hold 256\.\.256"):
         exp(256)
+    dot = ops.specialization(f"BlockReduceAdd<2, Binary8p1uf, Binary4p2sf, binary32, {BY}>")
+    with pytest.raises(fe.UnsupportedError, match=r"blocks of 2 elements; given shape \(3,\)"):
+        dot((128, [1, 2, 3]))
+    with pytest.raises(fe.UnsupportedError, match="operand 1 of BlockReduceAdd is no block"):
+        dot([1, 2, 3])
+    with pytest.raises(fe.UnsupportedError, match="BlockReduceAdd takes 1 operands"):
+        dot((128, [1, 2]), 128)
