@@ -278,7 +278,8 @@ def _twice(x: Array, wide: Array, a: Array, b: Array, fmt: Format, source: str) 
         narrow = np.asarray(round_to(x if x.dtype.kind != "f" else wide, step, dtype=np.float64))
         twice = np.copysign(rounded(narrow), wide)
         found |= (once != twice) & ((a == twice) | (b == twice))
-    return found
+    # Beyond the range the largest value may as well come of saturation.
+    return found & np.isfinite(once)
 
 
 def _causes(

@@ -6,7 +6,7 @@ from ..making import app
 
 __all__ = ["ORDER", "app"]
 
-ORDER = ("demo", "formats", "inspect", "trace", "lab", "advise", "validate", "identify", "doctor")
+ORDER = ("demo", "formats", "inspect", "trace", "lab", "advise", "validate", "diff", "identify", "doctor")
 
 for _name in ORDER:
     import_module(f".{_name}", __name__)
