@@ -12,6 +12,8 @@ from typing import Any
 import floatemu as fe
 from floatemu.errors import UnsupportedError
 
+from . import formats_figure
+
 try:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -19,7 +21,7 @@ try:
 except ImportError:
     raise UnsupportedError("figures need matplotlib: pip install 'floatemu[report]'") from None
 
-__all__ = ["plot_errors", "plot_ranges", "plot_summary"]
+__all__ = ["plot_errors", "plot_formats", "plot_ranges", "plot_summary"]
 
 # Okabe and Ito's palette: told apart by everyone, and in grey by lightness
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -84,12 +86,48 @@ def _clean(axes: Any) -> None:
 
 
 def _save(figure: Figure, path: Path, runs: Sequence[Mapping[str, Any]]) -> None:
-    made = json.dumps([run.get("manifest") for run in runs], allow_nan=False)
+    _write(figure, path, json.dumps([run.get("manifest") for run in runs], allow_nan=False))
+
+
+def _write(figure: Figure, path: Path, made: str) -> None:
     # no date in the file, and names of an SVG's parts from a fixed seed: the same figure gives the same bytes
     vector = path.suffix.lower() == ".svg"
     metadata = {"Description": made, "Date": None} if vector else {"Description": made, "Software": None}
     with rc_context({"svg.hashsalt": "floatemu"}):
         figure.savefig(path, dpi=200, metadata=metadata)
+
+
+def plot_formats(formats: Sequence[fe.Format], path: str | Path) -> None:
+    """Draw formats over one axis of magnitudes: their values, how many lie in a binade, and their relative spacing.
+
+    Parameters
+    ----------
+    formats : sequence of Format
+        At most eight.
+    path : path-like
+        .png or .svg.
+
+    Raises
+    ------
+    UnsupportedError
+        If there are none or too many, or the suffix is another.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     plot_formats([fe.get_format("e4m3fn"), fe.get_format("e5m2")], Path(folder) / "formats.svg")
+    """
+    path = Path(path)
+    if not 1 <= len(formats) <= formats_figure.MOST:
+        raise UnsupportedError(f"{len(formats)} formats given; accepted: 1 to {formats_figure.MOST} in one picture")
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise UnsupportedError(f"a picture goes into a .png or .svg file, not {path.name!r}; accepted: .png, .svg")
+    figure = Figure(figsize=(WIDTH, 3.4 + 0.36 * len(formats)), layout="constrained")
+    formats_figure.draw(figure, formats, [*COLOURS[:6], "#999999", COLOURS[6]])
+    _write(figure, path, ", ".join(fmt.describe() for fmt in formats))
 
 
 def plot_errors(runs: Sequence[Mapping[str, Any]], path: str | Path) -> None:

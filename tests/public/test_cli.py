@@ -22,6 +22,7 @@ SCHEMAS = {
 QUICK = {
     "formats": ["formats"],
     "formats NAME": ["formats", "binary8p3ue"],
+    "formats NAMES": ["formats", "e4m3fn", "half"],
     "inspect": ["inspect", "0.1", "--format", "e4m3fn", "--format", "e8m0fnu"],
     "inspect negative": ["inspect", "-1/3", "--format", "e2m1fn", "--random-bits", "3"],
     "inspect code": ["inspect", "0xfe", "--format", "e4m3fnuz"],
@@ -205,7 +206,7 @@ def test_bad_input_is_one_error_object_with_json(run, words):
         (["demo", "--start", "1e-400"], "1e-400", "a number of binary64's range"),
         (["demo", "--format", "binary16p3se"], "binary16p3se", "formats within binary64's range"),
         (["frobnicate"], "frobnicate", "doctor"),
-        (["formats", "a", "b"], "b", "floatemu formats [OPTIONS] [NAME]"),
+        (["formats", "e5m2", "b"], "b", "binary16"),
         (["trace", "--net", "unet"], "unet", "chain"),
         (["trace", "--policy", "no-such"], "no-such", "torch_amp"),
         (["trace", "--format", "bf16", "--data", "no.csv"], "no.csv", "a .npz or .csv file"),
