@@ -73,7 +73,7 @@ def _qpytorch(target: str) -> Rule:
 _TABLE = (
     Preset(
         "exact", "one rounding to nearest, ties to even, as the formats say: floatemu's own encode",
-        (Rule(NARROW, nan=Nan.ZERO), Rule(" ".join(FORMATS), born=Nan.PLUS)),
+        (Rule(NARROW, nan=Nan.ZERO), Rule(" ".join(FORMATS), nan=Nan.PLUS, born=Nan.PLUS)),
         (), "IEEE 754-2019, 4.3 and 7.4; OCP OFP8 1.0, tables 1 and 2; docs/rounding.md",
     ),
     Preset(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from floatemu.codec import decode
 from floatemu.preset import Preset
 from floatemu.presets import get
 from floatemu.probes import probes
@@ -59,7 +60,8 @@ def summary(y: Array, target: str, source: str) -> dict[str, Any]:
     -------
     dict
         source, target, n (probes), sha256 (of all results but those of NaNs), nan (the same of those of NaNs, and up to
-        eight of their codes), inexact (how many results differ from one rounding, NaNs apart), first (some of these).
+        eight of their codes), inexact (how many results differ from one rounding, all NaNs being alike), first (some of
+        these).
 
     Examples
     --------
@@ -72,7 +74,10 @@ def summary(y: Array, target: str, source: str) -> dict[str, Any]:
     nan = np.isnan(x) if x.dtype.kind == "f" else np.zeros(x.shape, bool)
     exact = results(get("exact"), x, target, source)
     value = get("exact").round(x, target, source=source)
-    same = codes == exact if y.dtype.kind == "u" else (y == value) & (np.signbit(y) == np.signbit(value))
+    if y.dtype.kind == "u":
+        same = (codes == exact) | (np.isnan(decode(y.astype(exact.dtype), target)) & np.isnan(value))
+    else:
+        same = (y == value) & (np.signbit(y) == np.signbit(value))
     if y.dtype.kind != "u":
         exact = bits(value.astype(np.float32))
     differs = np.flatnonzero(~same & ~nan)

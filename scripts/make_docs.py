@@ -19,6 +19,7 @@ from analysis.numerals import decimal, dyadic
 sys.path.insert(0, str(Path(__file__).parent))
 import table_of_nets
 import table_of_p3109
+import table_of_presets
 import table_of_units
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,6 +73,11 @@ PARTS = {
     "README.md": {"demo": demo_output},
     "docs/formats.md": {"formats": formats_table, "aliases": aliases_table},
     "docs/nets.md": {"nets": table_of_nets.nets_table, "operations": table_of_nets.operations_table},
+    "docs/presets.md": {
+        "presets": table_of_presets.presets_table,
+        "rules": table_of_presets.rules_table,
+        "causes": table_of_presets.causes_table,
+    },
     "docs/matrix.md": {"units": table_of_units.units_table},
     "docs/p3109.md": {
         "clauses": table_of_p3109.clauses_table,

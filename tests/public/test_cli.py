@@ -30,7 +30,7 @@ QUICK = {
     "inspect huge": ["inspect", "2^30000", "--format", "binary64p49se", "--format", "bf16"],
     "inspect many digits": ["inspect", "1e-25000", "--format", "e5m2"],
     "doctor": ["doctor"],
-    "diff": ["diff", "--a", "torch", "--b", "torch_2.12", "--source", "bfloat16", "--examples", "1"],
+    "diff": ["diff", "--a", "onnx", "--b", "ocp_saturating", "--source", "bfloat16", "--examples", "1"],
     "diff list": ["diff", "--list"],
     "demo": ["demo", "--quick"],
     "demo of other numbers": ["demo", "--quick", "--start", "-1000", "--multiplier", "0.3", "--format", "fp8_e5m2"],
