@@ -19,7 +19,7 @@ from .measures import norm
 from .ops.builder import Builder
 from .tape import Tape, Value
 
-__all__ = ["Growth", "LossScale", "Stage", "growth", "loss_scale", "stages"]
+__all__ = ["Growth", "LossScale", "Stage", "backward_seed", "growth", "loss_scale", "stages"]
 
 FLUSHED = 0.01
 """Share of a gradient's nonzero elements that a loss scale may leave below the format."""
@@ -341,6 +341,29 @@ class LossScale:
         }
 
 
+def backward_seed(tape: Tape) -> int | None:
+    """Return the leaf that a backward pass starts from, whose data is 1: a loss scale takes its place.
+
+    Parameters
+    ----------
+    tape : Tape
+
+    Returns
+    -------
+    int or None
+        None if the first leaf of the backward pass is another, or there is none.
+
+    Examples
+    --------
+    >>> import analysis as an
+    >>> tape = an.nets.mlp((64, 10), batch=2)
+    >>> tape.nodes[backward_seed(tape)].path
+    'loss'
+    """
+    first = next((node.id for node in tape.nodes if node.leaf and node.direction == "backward"), None)
+    return first if first is not None and bool((tape.data[first] == 1.0).all()) else None
+
+
 def loss_scale(run: Run, exact: Run, flushed: float = FLUSHED) -> LossScale:
     """Return the powers of two by which a loss may be multiplied so that no gradient leaves its format.
 
@@ -377,10 +400,12 @@ def loss_scale(run: Run, exact: Run, flushed: float = FLUSHED) -> LossScale:
     """
     if not 0 <= flushed < 1:
         raise UnsupportedError(f"flushed={flushed!r}: a share of elements, 0 <= flushed < 1")
-    found = []
+    found, seed = [], backward_seed(run.tape)
     for node in run.tape.nodes:
         record = run.records[node.id]
-        if node.direction != "backward" or node.leaf or record is None or record.format is None:
+        # of the leaves, only the one that the pass starts from is scaled
+        scaled = node.direction == "backward" and (not node.leaf or node.id == seed)
+        if not scaled or record is None or record.format is None:
             continue
         magnitude = np.abs(exact.value(node.id))
         kept = np.sort(magnitude[(magnitude > 0) & np.isfinite(magnitude)])

@@ -24,9 +24,10 @@ from ..events import Event
 from ..experiments.case import Case
 from ..measures import norm_ratio, relative_error, zero_fraction
 from ..training import Trained, Trainer
-from ..training.treatment import backward_seed, treat
+from ..training.setup import update_numerics
+from ..training.treatment import scale_leaf, treat
 
-__all__ = ["run_case"]
+__all__ = ["measure_gradients", "run_case"]
 
 LOST = 0.25
 """Share of lost updates that a diagnosis names."""
@@ -66,29 +67,19 @@ def run_case(case: Case) -> dict[str, Any]:
     """
     trainer = Trainer(case.setup())
     trained, exact = trainer.train(), trainer.train(exact=True)
-    start = 1.0 if trainer.setup.scaler is None else trainer.setup.scaler.scale
-    gradients = _gradients(trainer, start)
+    start = _scale(trainer)
     runs = _runs(trainer, trainer.start(), 0, start)
     found = [*runs["emulated"].events, *flip_events(runs["emulated"], runs["exact"])]
     events = Counter({event.kind: 0 for event in found})
     for event in found:
         events[event.kind] += event.count
-    first = next(iter(gradients.values()))
     return {
-        "gradient_rel_error": {"free": first["free"], "pinned": first["pinned"]},
-        "norm_ratio": first["norm_ratio"],
-        "zero_fraction": first["zero_fraction"],
-        "range_loss": _share(gradients),
-        "gradients": gradients,
+        **measure_gradients(trainer),
         "events": {kind: events[kind] for kind in sorted(events) if kind != "branch_flip"},
         "flips": events["branch_flip"],
         "growth": _growth(runs["exact"]),
         "loss_scale": _scales(runs, start),
         **_outcome(trained),
-        "lost_updates": trained.lost,
-        "motion_error": trained.motion_error,
-        "skipped": trained.skipped,
-        "scale": trained.scale,
         "reference": _outcome(exact),
         "diagnosis": _diagnosis(trainer, trained, runs),
     }
@@ -101,7 +92,45 @@ def _outcome(trained: Trained) -> dict[str, Any]:
         "test_loss": trained.test_loss,
         "accuracy": trained.accuracy,
         "diverged_at": trained.diverged_at,
+        "lost_updates": trained.lost,
+        "motion_error": trained.motion_error,
+        "skipped": trained.skipped,
+        "scale": trained.scale,
     }
+
+
+def measure_gradients(trainer: Trainer) -> dict[str, Any]:
+    """Return what of the gradients of the first step reaches the optimiser.
+
+    Parameters
+    ----------
+    trainer : Trainer
+
+    Returns
+    -------
+    dict
+        ``gradient_rel_error``, ``norm_ratio``, ``zero_fraction``, ``range_loss`` and ``gradients`` of :func:`run_case`.
+
+    Examples
+    --------
+    >>> trainer = Trainer(Case("mlp", {"sizes": (64, 8, 10), "init": "small"}, policy="e4m3fn", batch=8).setup())
+    >>> measure_gradients(trainer)["range_loss"] > 0.5
+    True
+    """
+    gradients = _gradients(trainer, _scale(trainer))
+    first = next(iter(gradients.values()))
+    lost, nonzero = (sum(item[key] for item in gradients.values()) for key in ("lost", "nonzero"))
+    return {
+        "gradient_rel_error": {"free": first["free"], "pinned": first["pinned"]},
+        "norm_ratio": first["norm_ratio"],
+        "zero_fraction": first["zero_fraction"],
+        "range_loss": lost / nonzero if nonzero else 0.0,
+        "gradients": gradients,
+    }
+
+
+def _scale(trainer: Trainer) -> float:
+    return 1.0 if trainer.setup.scaler is None else trainer.setup.scaler.scale
 
 
 def _gradients(trainer: Trainer, scale: float) -> dict[str, dict[str, float]]:
@@ -124,15 +153,10 @@ def _gradients(trainer: Trainer, scale: float) -> dict[str, dict[str, float]]:
     }
 
 
-def _share(gradients: Mapping[str, Mapping[str, float]]) -> float:
-    lost, all_of_them = (sum(item[key] for item in gradients.values()) for key in ("lost", "nonzero"))
-    return lost / all_of_them if all_of_them else 0.0
-
-
 def _runs(trainer: Trainer, weights: Mapping[str, Array], step: int, scale: float) -> dict[str, Run]:
     """Full replays of the first part of a step, for what needs events and records."""
     tape = trainer.tape
-    seed = backward_seed(tape)
+    seed = scale_leaf(tape)
     start = tape.data[seed] * (scale / (trainer.setup.batch // trainer.setup.rows))
     data = {**tape.data, **trainer.leaves(weights), **trainer.feed.batch(step, 0), seed: start}
     tape = replace(tape, data=data)
@@ -170,7 +194,8 @@ def _diagnosis(trainer: Trainer, trained: Trained, runs: Mapping[str, Run]) -> s
         else:
             runs = _runs(trainer, last.weights, last.step, last.scale)
     causes = _causes(trainer, runs)
-    if trained.lost is not None and trained.lost >= LOST:
+    random = update_numerics(trainer.setup.policy, "sub").projection.rounding.stochastic
+    if trained.lost is not None and trained.lost >= LOST and not random:
         causes = [f"{100 * trained.lost:.0f} % of the updates did not move their weight", *causes]
     return causes[0] if causes else None
 

@@ -131,7 +131,7 @@ def stochastic_updates(policy: Policy, bits: int = 16) -> Policy:
     Gupta et al., Deep learning with limited numerical precision, 2015; Connolly, Higham and Mary, SIAM Journal on
     Scientific Computing 43(1), 2021.
     """
-    numerics = update_numerics(policy)
+    numerics = update_numerics(policy, "sub")
     chosen = replace(numerics, projection=fe.Projection(STOCHASTIC, numerics.projection.saturation, bits))
     return _first(policy, "sr_updates", Rule(chosen, op="sub", path="optimizer*", direction="update"))
 

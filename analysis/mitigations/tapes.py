@@ -9,7 +9,7 @@ import numpy as np
 from ..mitigations.table import NotApplicable, parse
 from ..policy import Policy
 from ..tape import Tape
-from ..training.treatment import backward_seed
+from ..training.treatment import scale_leaf
 
 __all__ = ["on_tape", "scaled"]
 
@@ -39,7 +39,7 @@ def scaled(tape: Tape, scale: float) -> Tape:
     >>> bool((pair[1] == 4.0 * pair[0]).all())
     True
     """
-    seed = backward_seed(tape)
+    seed = scale_leaf(tape)
     return replace(tape, data={**tape.data, seed: np.full(tape.nodes[seed].shape, scale)})
 
 
@@ -68,7 +68,7 @@ def on_tape(text: str, tape: Tape, policy: Policy) -> tuple[Tape, Policy]:
     >>> import analysis as an
     >>> tape = an.nets.mlp((64, 10), batch=2)
     >>> scaled_tape, policy = on_tape("loss_scale:8", tape, an.Policy.uniform("fp16"))
-    >>> float(scaled_tape.data[backward_seed(tape)])
+    >>> float(scaled_tape.data[scale_leaf(tape)])
     8.0
     """
     found, given = parse(text)

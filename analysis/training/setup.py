@@ -195,12 +195,14 @@ class Setup:
         return NETS[self.net](**self.arguments, batch=self.rows, seed=self.seed)
 
 
-def update_numerics(policy: Policy) -> Numerics:
+def update_numerics(policy: Policy, op: str = "mul") -> Numerics:
     """Return the numerics of gradients between backward pass and optimiser: of what unscales, adds and clips them.
 
     Parameters
     ----------
     policy : Policy
+    op : str
+        "sub" for those of the last operation of an update, which moves the weight.
 
     Returns
     -------
@@ -211,7 +213,7 @@ def update_numerics(policy: Policy) -> Numerics:
     >>> update_numerics(Policy.named("torch_amp")).result.name
     'binary32'
     """
-    return policy.numerics(Node(0, "mul", path="optimizer", direction="update"))
+    return policy.numerics(Node(0, op, path="optimizer", direction="update"))
 
 
 def _positive(name: str, given: object) -> None:

@@ -13,6 +13,7 @@ import floatemu as fe
 from ..arithmetics.base import Array
 from ..arithmetics.emulated import Rounder
 from ..arithmetics.float64 import Float64
+from ..dynamics import backward_seed
 from ..measures import norm
 from ..policy import Numerics, Policy
 from ..tape import Tape
@@ -20,7 +21,7 @@ from ..training.feeds import Feed
 from ..training.setup import Clip, Scaler, Setup, update_numerics
 from ..training.stepping import Stepper
 
-__all__ = ["LossScale", "Pass", "backward_seed", "clipped", "gradients", "treat"]
+__all__ = ["LossScale", "Pass", "clipped", "gradients", "scale_leaf", "treat"]
 
 TINY = 1e-6
 """What PyTorch adds to a norm before it divides by it."""
@@ -101,8 +102,8 @@ class Pass:
         return all(bool(np.isfinite(gradient).all()) for gradient in self.gradients.values())
 
 
-def backward_seed(tape: Tape) -> int:
-    """Return the leaf that a backward pass starts from: 1, or a loss scale in its place.
+def scale_leaf(tape: Tape) -> int:
+    """Return the leaf whose data a loss scale is.
 
     Parameters
     ----------
@@ -111,7 +112,6 @@ def backward_seed(tape: Tape) -> int:
     Returns
     -------
     int
-        Id of the first leaf of the backward pass.
 
     Raises
     ------
@@ -122,15 +122,13 @@ def backward_seed(tape: Tape) -> int:
     --------
     >>> import analysis as an
     >>> tape = an.nets.mlp((64, 10), batch=2)
-    >>> tape.nodes[backward_seed(tape)].path
+    >>> tape.nodes[scale_leaf(tape)].path
     'loss'
     """
-    for node in tape.nodes:
-        if node.leaf and node.direction == "backward":
-            if (tape.data[node.id] == 1.0).all():
-                return node.id
-            break
-    raise fe.UnsupportedError(f"{tape.name}: there is no backward pass that starts from 1, so no loss to scale")
+    seed = backward_seed(tape)
+    if seed is None:
+        raise fe.UnsupportedError(f"{tape.name}: there is no backward pass that starts from 1, so no loss to scale")
+    return seed
 
 
 def gradients(
@@ -165,7 +163,7 @@ def gradients(
     Pass
     """
     parts = 1 if setup.accumulation is None else setup.accumulation.parts
-    seed = backward_seed(stepper.tape)
+    seed = scale_leaf(stepper.tape)
     start = np.full(stepper.tape.nodes[seed].shape, scale / parts)
     found = []
     for part in range(parts):
