@@ -79,43 +79,40 @@ METHODS = {
 
 def ends(monkeypatch: pytest.MonkeyPatch, lr: float, steps: int, method: str) -> Any:
     monkeypatch.setitem(an.nets.NETS, "valley", valley)
-    # a sum of 64 equal squares is exact in bfloat16, so that each weight's gradient is its own
-    setup = Setup("valley", {}, an.Policy.uniform("bf16", seed=10), sgd(lr), steps=steps, batch=1)
+    # the program's numbers 0.9 and lr are binary32, weights, gradients and updates bfloat16
+    rules = (an.Rule(an.Numerics(result="binary32"), op="constant"), *an.Policy.uniform("bf16").rules)
+    setup = Setup("valley", {}, an.Policy("bf16", rules, seed=10), sgd(lr), steps=steps, batch=1)
     for name in METHODS[method]:
         setup = apply(name, setup)
     return Trainer(setup).train().weights["w"]
 
 
 def check_stagnation(found: dict[str, Any], lr: float, steps: int) -> None:
-    target, ulp = 0.8984375, 2.0**-8  # 0.9 in bfloat16, which the gradient sees; an ulp below 1
-    exact = target + (1 - target) * (1 - lr) ** steps
+    exact, ulp = 0.9 + 0.1 * (1 - lr) ** steps, 2.0**-8  # an ulp below 1
     assert (found["nearest"] == found["nearest"][0]).all()
     assert (found["master"] == found["master"][0]).all()
-    assert abs(found["master"][0] - exact) < ulp
+    assert abs(found["master"][0] - exact) < 1e-3
     assert abs(found["kahan"][0] - exact) < 2 * ulp
-    assert abs(found["stochastic"].mean() - exact) < ulp
+    assert abs(found["stochastic"].mean() - exact) < 4 * found["stochastic"].std() / math.sqrt(64) < 2e-3
 
 
 def test_experiment_10_updates_stagnate_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From 1.0 to 0.9 with a rate of 0.1: to nearest it stops at 0.918, all others arrive at bfloat16's 0.9, 0.8984.
+    """From 1.0 to 0.9: with a rate of 0.1 rounding to nearest stops at 0.918, all others arrive.
 
+    0.1 (w - 0.9) is below half an ulp, 2^-9, from 0.9195 down. (With 0.9 itself rounded, to 0.8984, it stops at 0.914.)
     With 0.01 and 0.001 the first step, of at most 0.001, is below a quarter of an ulp of 1: it stays there for good.
-    (Stochastically 0.8999 was published, from a gradient that sees 0.9 itself; the rounded one is zero at 0.8984.)
     """
     found = {method: ends(monkeypatch, 0.1, 120, method) for method in METHODS}
     check_stagnation(found, 0.1, 120)
     assert round(float(found["nearest"][0]), 3) == 0.918
     for lr in (0.01, 0.001):
         assert (ends(monkeypatch, lr, 2, "nearest") == 1.0).all()  # nothing random: two equal steps are all steps
-    early = ends(monkeypatch, 0.01, 30, "stochastic")
-    error = early.std() / math.sqrt(early.size)
-    assert abs(early.mean() - (0.8984375 + 0.1015625 * 0.99**30)) < 4 * error < 0.01
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lr", [0.1, 0.01, 0.001])
 def test_experiment_10_over_4000_steps(monkeypatch: pytest.MonkeyPatch, lr: float) -> None:
-    """Published ends of Kahan and master copy: 0.898 and 0.900, with 0.001 still 0.906 and 0.902."""
+    """Published ends: stochastic 0.8999, 0.8999, 0.902; Kahan 0.898, 0.898, 0.906; master copy 0.900, 0.900, 0.902."""
     found = {method: ends(monkeypatch, lr, 4000, method) for method in METHODS}
     check_stagnation(found, lr, 4000)
     assert round(float(found["nearest"][0]), 3) == (0.918 if lr == 0.1 else 1.0)
