@@ -73,7 +73,8 @@ class Case:
             raise UnsupportedError(f"net={self.net!r}; accepted: {', '.join(_TRAINABLE)}")
         object.__setattr__(self, "args", _frozen(self.net, self.args))
         object.__setattr__(self, "data", _data(self.net, self.data))
-        if isinstance(self.mitigations, str) or not all(isinstance(text, str) for text in self.mitigations):
+        listed = isinstance(self.mitigations, (list, tuple))
+        if not listed or not all(isinstance(text, str) for text in self.mitigations):
             raise UnsupportedError(f"mitigations={self.mitigations!r}; accepted: a list of names, as in ['layer_norm']")
         object.__setattr__(self, "mitigations", tuple(self.mitigations))
         check_seed(self.seed)

@@ -172,9 +172,10 @@ def gradient_accumulation(setup: Setup, parts: int = 4, order: str = "pairwise",
     Error of a sum of n terms: (n - 1) u sequential, ceil(log2 n) u pairwise; Higham, Accuracy and stability of
     numerical algorithms, 2002, section 4.2.
     """
+    chosen = Accumulation(parts, order, format)
     if setup.batch % parts:
         raise NotApplicable(f"a batch of {setup.batch} cannot be cut into {parts} equal parts")
-    return replace(setup, accumulation=Accumulation(parts, order, format))
+    return replace(setup, accumulation=chosen)
 
 
 @mitigation("training", "adam_epsilon")

@@ -100,7 +100,7 @@ def autocast(policy: Policy) -> Policy:
 
     Notes
     -----
-    PyTorch's torch.amp lists of operations; the arithmetic is that of :meth:`analysis.policy.Policy.mixed`.
+    PyTorch's torch.amp, 2020, after Micikevicius et al., Mixed precision training, 2018; the arithmetic is that of :meth:`analysis.policy.Policy.mixed`.
     """
     compute = policy.rules[-1].numerics.format
     if compute is None or compute.p >= 24:
@@ -227,7 +227,8 @@ def chunked_accumulation(policy: Policy, length: int = 32) -> Policy:
 def promoted_accumulation(policy: Policy) -> Policy:
     """Keep the partial sums of sums and matrix products in binary32.
 
-    Cures swamping and overflow inside sums, up to 2^24 terms of one size. Operands and results stay in their formats.
+    Cures swamping and overflow inside sums, up to 2^24 terms of one size. Operands and results stay in their formats,
+    with their range and their rounding.
 
     Parameters
     ----------
