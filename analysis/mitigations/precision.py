@@ -100,7 +100,8 @@ def autocast(policy: Policy) -> Policy:
 
     Notes
     -----
-    PyTorch's torch.amp, 2020, after Micikevicius et al., Mixed precision training, 2018; the arithmetic is that of :meth:`analysis.policy.Policy.mixed`.
+    PyTorch's torch.amp, 2020, after Micikevicius et al., Mixed precision training, 2018; the arithmetic is that of
+    :meth:`analysis.policy.Policy.mixed`.
     """
     compute = policy.rules[-1].numerics.format
     if compute is None or compute.p >= 24:
