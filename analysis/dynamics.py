@@ -342,7 +342,7 @@ class LossScale:
 
 
 def backward_seed(tape: Tape) -> int | None:
-    """Return the leaf that a backward pass starts from, whose data is 1: a loss scale takes its place.
+    """Return the leaf that a backward pass starts from: 1, or the loss scale.
 
     Parameters
     ----------
@@ -351,7 +351,7 @@ def backward_seed(tape: Tape) -> int | None:
     Returns
     -------
     int or None
-        None if the first leaf of the backward pass is another, or there is none.
+        None if the first leaf of the backward pass is no positive constant, or there is none.
 
     Examples
     --------
@@ -360,8 +360,11 @@ def backward_seed(tape: Tape) -> int | None:
     >>> tape.nodes[backward_seed(tape)].path
     'loss'
     """
-    first = next((node.id for node in tape.nodes if node.leaf and node.direction == "backward"), None)
-    return first if first is not None and bool((tape.data[first] == 1.0).all()) else None
+    first = next((node for node in tape.nodes if node.leaf and node.direction == "backward"), None)
+    if first is None or first.op != "constant" or first.outputs[0].dtype != "float64":
+        return None
+    data = tape.data[first.id]
+    return first.id if data.size and bool((data == data.flat[0]).all()) and data.flat[0] > 0 else None
 
 
 def loss_scale(run: Run, exact: Run, flushed: float = FLUSHED) -> LossScale:

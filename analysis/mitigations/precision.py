@@ -137,14 +137,13 @@ def stochastic_updates(policy: Policy, bits: int = 16) -> Policy:
     return _first(policy, "sr_updates", Rule(chosen, op="sub", path="optimizer*", direction="update"))
 
 
-@mitigation("policy", "stagnation")
+@mitigation("policy", "stagnation", "swamping")
 def stochastic_rounding(policy: Policy, bits: int = 16) -> Policy:
     """Round every result up or down at random, with odds that make its mean exact.
 
     Takes the bias out of all roundings: sums keep growing where rounding to nearest stops, updates arrive on average.
     Each single rounding has up to twice the error, so that what was accurate becomes noisier. Does nothing for the top
-    of the range; below its bottom, gradients become zero or the least number at random. Sums inside an accumulator of
-    a policy are still rounded to nearest.
+    of the range; below its bottom, gradients become zero or the least number at random.
 
     Parameters
     ----------

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from ..mitigations.table import NotApplicable, parse
 from ..policy import Policy
 from ..tape import Tape
@@ -29,7 +27,7 @@ def scaled(tape: Tape, scale: float) -> Tape:
     Raises
     ------
     UnsupportedError
-        If the tape has no backward pass that starts from 1.
+        If the tape has no backward pass that starts from a constant.
 
     Examples
     --------
@@ -40,7 +38,7 @@ def scaled(tape: Tape, scale: float) -> Tape:
     True
     """
     seed = scale_leaf(tape)
-    return replace(tape, data={**tape.data, seed: np.full(tape.nodes[seed].shape, scale)})
+    return replace(tape, data={**tape.data, seed: tape.data[seed] * scale})
 
 
 def on_tape(text: str, tape: Tape, policy: Policy) -> tuple[Tape, Policy]:
@@ -50,7 +48,7 @@ def on_tape(text: str, tape: Tape, policy: Policy) -> tuple[Tape, Policy]:
     ----------
     text : str
         See :func:`~analysis.mitigations.parse`. Those of a policy apply to every tape, loss scales to those with a
-        backward pass that starts from 1.
+        backward pass that starts from a constant.
     tape : Tape
     policy : Policy
 

@@ -116,7 +116,7 @@ def scale_leaf(tape: Tape) -> int:
     Raises
     ------
     UnsupportedError
-        If the tape has no backward pass that starts from 1.
+        If the tape has no backward pass that starts from a positive constant.
 
     Examples
     --------
@@ -127,7 +127,9 @@ def scale_leaf(tape: Tape) -> int:
     """
     seed = backward_seed(tape)
     if seed is None:
-        raise fe.UnsupportedError(f"{tape.name}: there is no backward pass that starts from 1, so no loss to scale")
+        raise fe.UnsupportedError(
+            f"{tape.name}: there is no backward pass that starts from a constant, so no loss to scale"
+        )
     return seed
 
 
