@@ -187,10 +187,99 @@ def test_convolutions(settings):
         want = torch.autograd.grad(plain.square().sum(), list(layer.parameters()))
         with ft.emulate(layer, EXACT) as emulation:
             got = layer(image)
-        assert emulation.counts == {("", "conv2d"): 1}
+        assert emulation.counts == {("", "convolution"): 1}
         assert near(got, plain)
         found = torch.autograd.grad(got.square().sum(), list(layer.parameters()))
         assert all(near(x, y) for x, y in zip(found, want, strict=True))
+
+
+OTHERS = {
+    "1-d": (torch.nn.Conv1d(4, 6, 3, stride=2, padding=1, groups=2), (2, 4, 9)),
+    "3-d": (torch.nn.Conv3d(2, 3, (3, 3, 1), dilation=(1, 2, 1), padding="same"), (2, 2, 4, 6, 3)),
+    "transposed 1-d": (torch.nn.ConvTranspose1d(4, 6, 3, stride=2, padding=2, output_padding=1, groups=2), (2, 4, 5)),
+    "transposed 2-d": (torch.nn.ConvTranspose2d(4, 3, (3, 2), stride=(1, 3), dilation=2), (2, 4, 4, 3)),
+    "transposed 3-d": (torch.nn.ConvTranspose3d(2, 2, 2, padding=1), (1, 2, 3, 4, 3)),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_other_convolutions(case):
+    layer, shape = OTHERS[case]
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    for given in (x, x[0]):
+        plain = layer(given)
+        with ft.emulate(layer, EXACT) as emulation:
+            got = layer(given)
+        assert emulation.counts == {("", "convolution"): 1}
+        assert got.shape == plain.shape
+        assert near(got, plain)
+        wanted = [x, *layer.parameters()]
+        want, found = (torch.autograd.grad(y.square().sum(), wanted) for y in (plain, got))
+        assert all(near(one, other) for one, other in zip(found, want, strict=True))
+
+
+EQUATIONS = {
+    "bhid,bhjd->bhij": ((2, 3, 4, 5), (2, 3, 6, 5)),
+    "...ij,...jk->...ik": ((2, 3, 4, 5), (2, 3, 5, 6)),
+    "...ij,...jk": ((2, 3, 4, 5), (2, 3, 5, 6)),
+    "ab,cb": ((3, 4), (5, 4)),
+    "i,j->ji": ((3,), (4,)),
+    "i,i->": ((3,), (3,)),
+    "ijk,jl->lk": ((2, 3, 4), (3, 5)),
+    "ab , bcd -> dca": ((3, 4), (4, 2, 5)),
+    "ab,cd->ac": ((3, 4), (5, 2)),
+}
+
+
+@pytest.mark.parametrize("equation", EQUATIONS)
+def test_einsum(equation):
+    class Model(torch.nn.Module):
+        def forward(self, *operands):
+            return torch.einsum(equation, *operands)
+
+    torch.manual_seed(0)
+    model, (a, b) = Model(), (torch.randn(shape) for shape in EQUATIONS[equation])
+    for operands in ((a, b), ([a, b],)):
+        with ft.emulate(model, EXACT) as emulation:
+            got = model(*operands)
+        assert emulation.counts == {("", "matmul"): 1}
+        want = model(*operands)
+        assert got.shape == want.shape
+        assert near(got, want)
+
+
+RECURRENT = {
+    "RNN": torch.nn.RNN(4, 3, bidirectional=True),
+    "ReLU": torch.nn.RNN(4, 3, nonlinearity="relu", bias=False, batch_first=True),
+    "GRU": torch.nn.GRU(4, 3, num_layers=2, bidirectional=True, batch_first=True),
+    "LSTM": torch.nn.LSTM(4, 3, num_layers=2, bidirectional=True),
+    "RNNCell": torch.nn.RNNCell(4, 3, bias=False),
+    "GRUCell": torch.nn.GRUCell(4, 3),
+    "LSTMCell": torch.nn.LSTMCell(4, 3),
+}
+
+
+@pytest.mark.parametrize("case", RECURRENT)
+def test_recurrent_layers_and_cells(case):
+    layer = RECURRENT[case]
+    x = torch.randn((2, 4) if case.endswith("Cell") else (5, 2, 4), generator=torch.Generator().manual_seed(0))
+
+    def flat(result):
+        return [result] if isinstance(result, torch.Tensor) else [one for part in result for one in flat(part)]
+
+    plain = flat(layer(x))
+    with ft.emulate(layer, EXACT) as emulation:
+        got = flat(layer(x))
+    assert emulation.counts == {("", "recurrent"): 1}
+    for one, other in zip(got, plain, strict=True):
+        assert one.shape == other.shape
+        assert near(one, other)
+    want, found = (
+        torch.autograd.grad(sum(y.square().sum() for y in z), list(layer.parameters())) for z in (plain, got)
+    )
+    assert all(near(one, other) for one, other in zip(found, want, strict=True))
+    with ft.emulate(layer, "fp8_tensor"):
+        assert not near(flat(layer(x))[0], plain[0])
 
 
 MASK = torch.ones(5, 6, dtype=torch.bool).tril(2)
@@ -325,17 +414,29 @@ def test_skipped_modules_and_operations_stay_as_they_are():
         with ft.emulate(model, ft.Recipe(skip=skip)) as emulation:
             model(torch.ones(1, 4))
         assert {path for path, _ in emulation.counts} == paths
-    with ft.emulate(model, ft.Recipe(operations=("conv2d",))) as emulation:
+    with ft.emulate(model, ft.Recipe(operations=("convolution",))) as emulation:
         model(torch.ones(1, 4))
     assert not emulation.counts
     assert set(emulation.left) == {("0", "linear"), ("1.0", "linear"), ("2", "linear")}
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
 def test_other_products_are_counted_as_left():
-    model = torch.nn.GRU(4, 4)
+    class Model(torch.nn.Module):
+        def forward(self, x):
+            return torch.einsum("ii,jk->k", x, x), torch.einsum("ij,jk,kl", x, x, x), torch.tensordot(x, x)
+
+    model, x = Model(), torch.randn(3, 3)
+    plain = model(x)
     with ft.emulate(model, "fp8_tensor") as emulation:
-        model(torch.ones(2, 1, 4))
-    assert emulation.left == {("", "gru"): 1}
+        assert all(torch.equal(*pair) for pair in zip(model(x), plain, strict=True))
+    assert emulation.left == {("", "einsum"): 2, ("", "tensordot"): 1}
+    layer = torch.nn.LSTM(4, 6, proj_size=3)
+    packed = torch.nn.utils.rnn.pack_sequence([torch.ones(2, 4), torch.ones(1, 4)])
+    with ft.emulate(layer, "fp8_tensor") as emulation:
+        layer(torch.ones(2, 1, 4))
+        layer(packed)
+    assert emulation.left == {("", "lstm"): 2}
     assert not emulation.counts
 
 
@@ -384,7 +485,7 @@ def test_training_in_a_recipe_lowers_the_loss():
 BAD = {
     "scaling": ({"scaling": "tensorwise"}, "accepted: none, tensor, delayed, block"),
     "scale": ({"scale": "fp32"}, "binary32"),
-    "operation": ({"operations": ("conv3d",)}, "conv2d"),
+    "operation": ({"operations": ("conv2d",)}, "convolution"),
     "block": ({"block": 0}, "from 1 on"),
     "margin": ({"margin": -1}, "from 0 on"),
     "history": ({"history": 1.5}, "from 1 on"),

@@ -78,13 +78,17 @@ class Emulation:
         """Make one of torch's functions in the recipe."""
         operation, make = HANDLERS[function]
         path = self._paths[-1]
-        self.counts[path, operation] += 1
 
         def multiply(a: Any, b: Any) -> Any:
             self._calls[path] += 1
             return product(a, b, self._state, f"{path}#{self._calls[path]}")
 
-        return make(multiply, *args, **kwargs)
+        made = make(multiply, *args, **kwargs)
+        if made is NotImplemented:
+            self.note(function)
+            return function(*args, **kwargs)
+        self.counts[path, operation] += 1
+        return made
 
     def note(self, function: Any) -> None:
         """Count a function that is left as it is."""
@@ -115,7 +119,7 @@ def _floating(args: Any) -> bool:
 
 
 def emulate(module: Any, recipe: Recipe | str = "fp8_tensor") -> Emulation:
-    """Make a model's linear layers, convolutions, attention and matrix products compute in a recipe.
+    """Make a model's linear, convolutional and recurrent layers, attention and products compute in a recipe.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ from floatemu.projection import Rounding, as_rounding
 Scaling = Literal["none", "tensor", "delayed", "block"]
 SCALINGS = ("none", "tensor", "delayed", "block")
 SCALES = ("binary32", "e8m0fnu", "e4m3fn")
-OPERATIONS = ("linear", "conv2d", "attention", "matmul")
+OPERATIONS = ("linear", "convolution", "attention", "matmul", "recurrent")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Recipe:
     seed : int, optional
         For stochastic modes; every rounding of an :class:`Emulation` has a stream of its own.
     operations : tuple of str
-        Out of ``linear``, ``conv2d``, ``attention``, ``matmul``.
+        Out of ``linear``, ``convolution``, ``attention``, ``matmul`` (einsum too), ``recurrent``.
     skip : tuple of str
         Paths of modules that stay as they are, with * as in file names.
     units : tuple of MatrixUnit
