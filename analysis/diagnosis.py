@@ -20,7 +20,7 @@ from .dynamics import Growth, growth, loss_scale
 from .engine import Run
 from .events import Event
 from .ops import get_op
-from .origins import zero_origin
+from .origins import updated, zero_origin
 from .tape import Node, Tape, Value
 from .verdict import number as short
 from .verdict import plural
@@ -265,6 +265,11 @@ class _Doctor:
         record = self.case.run.records[event.node]
         return record.format.name if record is not None and record.format is not None else "binary64"
 
+    def _rounded(self, event: Event) -> int:
+        """How many numbers were rounded where an event is: the result's, or the operand's that is cast."""
+        where = event.node if event.operand is None else self.case.tape.nodes[event.node].inputs[event.operand]
+        return self.case.run.value(where).size
+
     def _leaf(self, node: int) -> bool:
         return self.case.tape.nodes[node].leaf
 
@@ -316,20 +321,21 @@ class _Doctor:
         parts = {part.node: part.value for part in self.parts.contributions if part.cause == "underflow"}
         total = math.fsum(parts.values())
         events = [event for event in self.events if event.kind == "underflow"]
-        dead = [event for event in events if 2 * event.flushed >= self.case.run.value(event.node).size > 0]
+        dead = [event for event in events if 2 * event.flushed >= self._rounded(event) > 0]
         gone = self.report.emulated == 0 and self.report.exact != 0
         if not events or (self._share(total) < SHARE and not gone and not dead):
             return
         event = max(events, key=lambda event: (abs(parts.get(event.node, 0.0)), event.count))
         if self._share(total) < SHARE and dead:  # a tensor that vanishes takes its effect, to first order, along
             event = dead[0]
-        fmt, size = self._format(event), self.case.run.value(event.node).size
+        size = self._rounded(event)
+        into = f" {self._format(event)}" if event.operand is None else f", where operand {event.operand} is cast,"
         evidence: dict[str, Any] = {
             "needed": event.needed, "limit": event.limit, "count": event.count, "flushed": event.flushed, "size": size,
             "share": self._share(total),
         }  # fmt: skip
         text = (
-            f"{self.what}: {self._label(event.node)} underflowed {fmt} in {event.count} of {plural(size, 'element')}, "
+            f"{self.what}: {self._label(event.node)} underflowed{into} in {event.count} of {plural(size, 'element')}, "
             f"{event.flushed} of them to zero (smallest {number(event.needed)}, least {number(event.limit)})"
         )
         rate = self._growth()
@@ -350,7 +356,7 @@ class _Doctor:
     def _lost_updates(self) -> Iterator[Diagnosis]:
         run, exact = self.case.run, self.case.exact
         for node in self.case.tape.nodes:
-            weights = [ref for ref in node.inputs if self.case.tape.nodes[ref.node].op == "parameter"]
+            weights = [one for ref in node.inputs if (one := updated(self.case.tape, ref, node)) is not None]
             record = run.records[node.id]
             if node.direction != "update" or not get_op(node.op).adds or not weights or record is None:
                 continue

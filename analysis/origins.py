@@ -1,4 +1,4 @@
-"""Where a zero comes from: back from one element to the rounding that flushed it."""
+"""Where a zero comes from, back from one element to the rounding that flushed it; which parameter an update is of."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from .arithmetics.float64 import Float64
 from .engine import Run
 from .ops import Kind, get_op
-from .tape import Tape
+from .tape import Node, Tape, Value
 
-__all__ = ["drawn_from", "zero_origin"]
+__all__ = ["drawn_from", "updated", "zero_origin"]
 
 Index = tuple[int, ...]
 
@@ -98,3 +98,37 @@ def drawn_from(tape: Tape, node: int, operand: int, at: Index) -> list[Index]:
         source = int(np.asarray(spec.forward(Float64(), [numbers], one.attributes))[at])
         return [tuple(int(i) for i in np.unravel_index(source - 1, shape))] if source > 0 else []
     return []
+
+
+def updated(tape: Tape, ref: Value, update: Node) -> Value | None:
+    """Return the parameter that an operand of an update is, with or without a decay of the weights before it.
+
+    Parameters
+    ----------
+    tape : Tape
+    ref : Value
+        The operand.
+    update : Node
+        The addition.
+
+    Returns
+    -------
+    Value or None
+        None if the operand is no parameter.
+
+    Examples
+    --------
+    >>> import analysis as an
+    >>> tape = an.nets.mlp((64, 3, 10), batch=2, optimizer="adamw:weight_decay=0.1")
+    >>> last = tape.target("new:W0")
+    >>> found = [updated(tape, ref, last) for ref in last.inputs]
+    >>> [ref and tape.nodes[ref.node].op for ref in found]
+    ['parameter', None]
+    """
+    node = tape.nodes[ref.node]
+    while node.op == "mul" and node.direction == update.direction:
+        factors = [one for one in node.inputs if tape.nodes[one.node].op not in ("broadcast", "constant")]
+        if len(factors) != 1:
+            return None
+        ref, node = factors[0], tape.nodes[factors[0].node]
+    return ref if node.op == "parameter" else None

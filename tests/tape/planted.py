@@ -201,6 +201,8 @@ def lost_update(rng: np.random.Generator) -> Planted:
     b, weight = net.builder, net.weights[0]
     gradient = b.var(b.targets["grad:W0"])
     with b.at("plant", direction="update"):
+        if rng.integers(2):  # a decay before it, as AdamW's
+            weight = weight * b.constant(1.0 - 1e-7)
         new = weight - b.constant(10.0 ** -float(rng.integers(5, 7))) * gradient
     b.target("new:W0", new)
     tape = b.build()

@@ -88,3 +88,15 @@ def test_the_issue_s_example_in_words() -> None:
 def test_json_of_an_analysis_carries_the_diagnosis() -> None:
     run = an.analyze(an.nets.chain(1e5, 0.25, 10), "binary16").to_json()
     assert [sorted(one) for one in run["diagnosis"]] == [["cause", "evidence", "node", "text"]]
+
+
+def test_an_operand_that_underflows_is_counted_by_its_own_size() -> None:
+    """A small operand of a matrix product is cast; the result is bigger than it, and of another format."""
+    tape = an.record_numpy(lambda x, y: ((x @ y) ** 2).sum() * 1e12, np.full((8, 2), 1e-6), np.ones((2, 8)))
+    policy = an.Policy(
+        "narrow", (an.Rule(an.Numerics(operands="e4m3fn", result="binary32"), op="matmul"), an.Rule(an.Numerics()))
+    )
+    found = an.analyze(tape, policy, "float64")
+    (cause,) = (cause for cause in found.diagnose() if cause.cause == "underflow")
+    assert "where operand 0 is cast, in 16 of 16 elements, 16 of them to zero" in cause.text
+    assert (cause.evidence["count"], cause.evidence["size"]) == (16, 16)
