@@ -11,7 +11,7 @@ from .terminal import Progress
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["markdown", "print_validation", "run_validation"]
+__all__ = ["headline", "markdown", "print_validation", "remarks", "run_validation", "summary"]
 
 LISTED = 40
 """Tests up to this number are listed one by one, more are summed up; what is not equal is always listed."""
@@ -117,8 +117,22 @@ def _operands(inputs: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _remarks(test: Mapping[str, Any]) -> Iterator[str]:
-    """What there is to say of a test that is not simply equal."""
+def remarks(test: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what there is to say of a test that is not simply equal.
+
+    Parameters
+    ----------
+    test : mapping
+
+    Yields
+    ------
+    str
+
+    Examples
+    --------
+    >>> list(remarks({"cause": "a double rounding", "reason": None, "first": None}))
+    ['cause: a double rounding']
+    """
     if test["cause"]:
         yield f"cause: {test['cause']}"
     if test["reason"]:
@@ -135,19 +149,53 @@ def _codes(first: Mapping[str, Any]) -> tuple[str, str]:
     return first["expected"], first["actual"]
 
 
-def _headline(result: Mapping[str, Any]) -> str:
+def headline(result: Mapping[str, Any], facts: bool = True) -> str:
+    """Return what was compared with what.
+
+    Parameters
+    ----------
+    result : mapping
+    facts : bool
+        Whether to name versions.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from floatemu.matrix.conformance import subject
+    >>> headline({"subject": subject("torch", device="cpu", torch="2.13.0")})
+    'This installation against torch on cpu (torch 2.13.0)'
+    """
     about = result["subject"]
-    facts = [f"{name} {about[name]}" for name in ("sm", "driver", "cuda", "torch", "cpu") if about[name]]
+    known = [f"{name} {about[name]}" for name in ("sm", "driver", "cuda", "torch", "cpu") if about[name]]
     what = {
         "self": "This installation against what the package carries",
         "vectors": f"Published results of {about['device']}",
         "torch": f"This installation against torch on {about['device']}",
         "capture": f"Capture of {about['device'] or 'an unnamed device'}",
     }[about["kind"]]
-    return f"{what} ({', '.join(facts)})" if facts else what
+    return f"{what} ({', '.join(known)})" if facts and known else what
 
 
-def _summary(result: Mapping[str, Any]) -> str:
+def summary(result: Mapping[str, Any]) -> str:
+    """Return how much was compared, and what came out, in numbers.
+
+    Parameters
+    ----------
+    result : mapping
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from floatemu.matrix.conformance import check_vectors
+    >>> summary(check_vectors(()).as_dict())
+    '0 results compared in 0 tests: nothing to compare'
+    """
     totals = result["totals"]
     counts = ", ".join(f"{totals[name]} {name}" for name in ("pass", "known", "fail", "skipped") if totals[name])
     return f"{totals['compared']} results compared in {len(result['tests'])} tests: {counts or 'nothing to compare'}"
@@ -164,7 +212,7 @@ def print_validation(result: Mapping[str, Any], console: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    console.print(f"[bold]{escape(_headline(result))}[/bold]")
+    console.print(f"[bold]{escape(headline(result))}[/bold]")
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in TITLES:
         table.add_column(title, justify="right" if title in ("compared", "equal") else "left", overflow="fold")
@@ -175,10 +223,10 @@ def print_validation(result: Mapping[str, Any], console: Console) -> None:
         if test["status"] != "pass":
             console.print()
             console.print(f"[bold]{test['status']}[/bold] {escape(test['id'])}: {test['equal']} of {test['n']} equal")
-            for remark in _remarks(test):
+            for remark in remarks(test):
                 console.print(f"  {escape(remark)}")
     console.print()
-    console.print(escape(_summary(result)))
+    console.print(escape(summary(result)))
 
 
 def markdown(result: Mapping[str, Any]) -> str:
@@ -198,11 +246,11 @@ def markdown(result: Mapping[str, Any]) -> str:
     >>> print(markdown(check_vectors(()).as_dict()).splitlines()[2])
     0 results compared in 0 tests: nothing to compare.
     """
-    lines = [f"# {_headline(result)}", "", f"{_summary(result)}.", ""]
+    lines = [f"# {headline(result)}", "", f"{summary(result)}.", ""]
     lines += [f"| {' | '.join(TITLES)} |", f"|{'---|' * len(TITLES)}"]
     lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in _rows(result["tests"])]
     for test in result["tests"]:
         if test["status"] != "pass":
-            lines += ["", f"## {test['status']}: {test['id']}", "", *(f"- {remark}" for remark in _remarks(test))]
+            lines += ["", f"## {test['status']}: {test['id']}", "", *(f"- {remark}" for remark in remarks(test))]
     sources = dict.fromkeys(test["source"] for test in result["tests"])
     return "\n".join([*lines, "", f"Source: {'; '.join(sources)}.", ""])

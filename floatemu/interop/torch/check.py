@@ -6,13 +6,16 @@ NaNs count as equal, and torch's codes for them are named in the reason.
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Iterable
+import contextlib
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from llvmlite import binding
 
 import floatemu as fe
 from floatemu.errors import UnsupportedError
@@ -27,8 +30,11 @@ Array = np.ndarray[Any, Any]
 SOURCES = (torch.float16, torch.float32, torch.float64)
 TARGETS = tuple(d for d in DTYPES if d not in (torch.float32, torch.float64))
 OPERATIONS = {"add": 2, "sub": 2, "mul": 2, "div": 2, "sqrt": 1, "fma": 3}
+DRIVER = Path("/proc/driver/nvidia/version")
 LISTED = 3
 """Codes of NaN that are named."""
+PRECISIONS = ("highest", "high", "medium")
+"""Of float32 products, as torch names them."""
 MATRIX_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -128,20 +134,33 @@ def _operation(name: str, dtype: Any, device: str, origin: str) -> Outcome:
     got = np.asarray(fe.encode(getattr(fe, name)(*operands, fmt), fmt))
     formats = dict.fromkeys((*"xyz"[: len(drawn)], "d"), fmt.name)
     inputs = {letter: (c, fmt) for letter, c in zip("xyz", drawn, strict=False)}
-    known = readings.fused(operands, fmt) if name == "fma" else ()
-    return judge(f"{name}/{fmt.name}", "arithmetic", formats, fmt, inputs, want, got, known, origin)
+    known = {"fma": lambda: readings.fused(operands, fmt), "sqrt": lambda: readings.faithful(operands[0], fmt, want)}
+    return judge(f"{name}/{fmt.name}", "arithmetic", formats, fmt, inputs, want, got, known.get(name, tuple)(), origin)
 
 
-def _product(dtype: Any, device: str, origin: str) -> Outcome:
+@contextlib.contextmanager
+def _precision(name: str | None) -> Iterator[None]:
+    """How torch may make float32 products, for a while; None: as it is set."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(name or before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _product(dtype: Any, device: str, origin: str, precision: str | None = None) -> Outcome:
     fmt = DTYPES[dtype]
     a, b = matrices(fmt)
     # Every partial sum in any order is a binary32 (binary64) number: only the result is rounded.
-    want = _bits(torch.from_numpy(a).to(device, dtype) @ torch.from_numpy(b).to(device, dtype))
+    with _precision(precision):
+        want = _bits(torch.from_numpy(a).to(device, dtype) @ torch.from_numpy(b).to(device, dtype))
     got = np.asarray(fe.encode(a @ b, fmt))
     inputs = {"a": (np.asarray(fe.encode(a, fmt)), fmt), "b": (np.asarray(fe.encode(b, fmt)), fmt)}
     known = readings.products(a, b, fmt.name)
     formats = dict.fromkeys("abd", fmt.name)
-    return judge(f"matmul/{fmt.name}", "matmul", formats, fmt, inputs, want, got, known, origin)
+    name = f"matmul/{fmt.name}" + (f"/{precision}" if precision else "")
+    return judge(name, "matmul", formats, fmt, inputs, want, got, known, origin)
 
 
 def _tests(device: str, origin: str) -> dict[str, tuple[str, Callable[[], Outcome]]]:
@@ -156,21 +175,36 @@ def _tests(device: str, origin: str) -> dict[str, tuple[str, Callable[[], Outcom
         for wide in (torch.float32, torch.float64):
             name = f"decode/{DTYPES[dtype].name}/{DTYPES[wide].name}"
             found[name] = "decode", lambda d=dtype, w=wide: _decode(d, w, device, origin)  # type: ignore[misc]
-    for dtype in (torch.float16, torch.bfloat16):
+    for dtype in (torch.float16, torch.bfloat16, torch.float32):
         for name in OPERATIONS:
             key = f"{name}/{DTYPES[dtype].name}"
             found[key] = "arithmetic", lambda n=name, d=dtype: _operation(n, d, device, origin)  # type: ignore[misc]
     for dtype in MATRIX_DTYPES:
         found[f"matmul/{DTYPES[dtype].name}"] = "matmul", lambda d=dtype: _product(d, device, origin)  # type: ignore[misc]
+    for mode in PRECISIONS:
+        key = f"matmul/binary32/{mode}"
+        found[key] = "matmul", lambda m=mode: _product(torch.float32, device, origin, m)  # type: ignore[misc]
     return found
 
 
+def _driver() -> str | None:
+    """The version of NVIDIA's kernel module, where Linux tells it; torch does not say."""
+    try:
+        text = DRIVER.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", text)
+    return found[1] if found else None
+
+
 def _facts(device: str) -> dict[str, str | None]:
+    cpu = f"{binding.get_host_cpu_name()}, of which torch uses {torch.backends.cpu.get_cpu_capability()}"
+    facts: dict[str, str | None] = {"device": device, "torch": torch.__version__, "cpu": cpu}
     if torch.device(device).type != "cuda":
-        return {"device": device, "torch": torch.__version__, "cpu": platform.processor() or platform.machine()}
+        return facts
     major, minor = torch.cuda.get_device_capability(device)
-    name = torch.cuda.get_device_name(device)
-    return {"device": name, "sm": f"{major}.{minor}", "cuda": torch.version.cuda, "torch": torch.__version__}
+    facts |= {"device": torch.cuda.get_device_name(device), "sm": f"{major}.{minor}", "cuda": torch.version.cuda}
+    return facts | {"driver": _driver()}
 
 
 def check_torch(device: str = "cpu", progress: Progress | None = None, only: str = "") -> Conformance:

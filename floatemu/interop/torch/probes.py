@@ -15,18 +15,18 @@ COUNT = 4096
 
 
 def pairs(fmt: Format, count: int) -> list[Array]:
-    """Codes of operands: every one of the format if there is a single operand, else random and special ones.
+    """Codes of operands: every one of 16 bits if there is a single operand, else random and special ones.
 
     Parameters
     ----------
     fmt : Format
-        Of 16 bits.
+        Of 16 bits, or binary32.
     count : int
         Operands, 1 to 3.
 
     Returns
     -------
-    list of ndarray of uint16
+    list of ndarray of uint16 or uint32
         Random pairs, pairs of near exponents, and each special number with each other.
 
     Examples
@@ -35,13 +35,16 @@ def pairs(fmt: Format, count: int) -> list[Array]:
     >>> [x.shape for x in pairs(fe.get_format("bfloat16"), 1)]
     [(65536,)]
     """
-    if count == 1:
-        return [np.arange(2**fmt.k, dtype=np.uint32).astype(np.uint16)]
+    word = np.dtype(f"u{fmt.k // 8}")
     rng = np.random.default_rng(SEED + fmt.p)
-    left, right = rng.integers(0, 2**16, (2, 8 * COUNT), dtype=np.uint16)
-    alike = left ^ rng.integers(0, 2 ** (fmt.p + 2), left.size, dtype=np.uint16)
+    if count == 1 and fmt.k <= 16:
+        return [np.arange(2**fmt.k, dtype=np.uint32).astype(word)]
+    left, right = rng.integers(0, 2**fmt.k, (2, 8 * COUNT), dtype=word)
+    if count == 1:
+        return [left]
+    alike = left ^ rng.integers(0, 2 ** (fmt.p + 2), left.size, dtype=word)
     # Of half the exponent: products near the subnormals.
-    low = rng.integers(0, int(fe.encode(2.0 ** (fmt.emin // 2 + 2), fmt)), (2, left.size), dtype=np.uint16)
+    low = rng.integers(0, int(fe.encode(2.0 ** (fmt.emin // 2 + 2), fmt)), (2, left.size), dtype=word)
     ends = [0.0, float(fmt.min_positive), float(fmt.min_normal), 1.0, float(fmt.max), np.inf, np.nan]
     special = np.asarray(fe.encode(ends + [-x for x in ends], fmt))
     first, second = (x.reshape(-1) for x in np.meshgrid(special, special))
@@ -50,9 +53,9 @@ def pairs(fmt: Format, count: int) -> list[Array]:
         return found
     # A third operand at the exponent of the product: sums that cancel or end on ties.
     x, y = (np.asarray(fe.decode(codes, fmt)) for codes in found)
-    noise = rng.integers(0, 2 ** (fmt.p + 3), x.size, dtype=np.uint16)
+    noise = rng.integers(0, 2 ** (fmt.p + 3), x.size, dtype=word)
     with np.errstate(all="ignore"):
-        return [*found, (np.asarray(fe.encode(x * y, fmt)) ^ noise).astype(np.uint16)]
+        return [*found, (np.asarray(fe.encode(x * y, fmt)) ^ noise).astype(word)]
 
 
 def matrices(fmt: Format) -> tuple[Array, Array]:

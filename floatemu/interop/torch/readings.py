@@ -20,6 +20,8 @@ VIA = DOUBLE.format("binary32")
 PRESETS = ("torch", "torch_2.12", "torch_cuda")
 """Whose casts are known ways."""
 
+FAITHFUL = "one of the two numbers around the exact root, not always the nearer (a vectorised square root)"
+
 
 def casts(x: Array, source: Format, fmt: Format) -> Iterator[Reading]:
     """Yield the known ways of casting ``x`` into ``fmt``: those of torch in the table of presets.
@@ -53,7 +55,7 @@ def casts(x: Array, source: Format, fmt: Format) -> Iterator[Reading]:
 
 
 def fused(operands: tuple[Array, ...], fmt: Format) -> Iterator[Reading]:
-    """Yield the known ways of x y + z in ``fmt``: made in binary32, and rounded again.
+    """Yield the known ways of x y + z in ``fmt``: made in binary32, and rounded again; x y rounded before.
 
     Parameters
     ----------
@@ -69,11 +71,46 @@ def fused(operands: tuple[Array, ...], fmt: Format) -> Iterator[Reading]:
     --------
     >>> import numpy as np, floatemu as fe
     >>> operands = np.array([17.0]), np.array([19.0]), np.array([-(2.0**-60)])
-    >>> (cause, codes), = fused(operands, fe.get_format("bfloat16"))
+    >>> (cause, codes), *_ = fused(operands, fe.get_format("bfloat16"))
     >>> fe.decode(codes(), "bfloat16"), fe.fma(*operands, "bfloat16")
     (array([324.]), array([322.]))
     """
-    yield VIA, lambda: np.asarray(fe.encode(fe.fma(*operands, "binary32"), fmt))
+    if fmt.name != "binary32":
+        yield VIA, lambda: np.asarray(fe.encode(fe.fma(*operands, "binary32"), fmt))
+    x, y, z = operands
+    apart = "the product is rounded to binary32 before the sum"
+    yield apart, lambda: np.asarray(fe.encode(fe.add(fe.mul(x, y, "binary32"), z, "binary32"), fmt))
+
+
+def faithful(x: Array, fmt: Format, want: Array) -> Iterator[Reading]:
+    """Yield the known way of square roots: one of the two numbers around the exact root, not always the nearer.
+
+    Parameters
+    ----------
+    x : ndarray
+    fmt : Format
+    want : ndarray of unsigned integers
+        Codes that torch gave; the way does not say which of the two it is, only that it is one of them.
+
+    Yields
+    ------
+    tuple of str and callable
+
+    Examples
+    --------
+    >>> import numpy as np, floatemu as fe
+    >>> fmt = fe.get_format("binary32")
+    >>> near, far = fe.encode(np.array([1.4142135, 1.4142139], np.float32), fmt)
+    >>> ((_, codes),) = faithful(np.array([2.0, 2.0]), fmt, np.array([near, far]))
+    >>> (codes() == [near, far]).tolist()
+    [True, False]
+    """
+
+    def codes() -> Array:
+        down, up = (np.asarray(fe.encode(fe.sqrt(x, fmt, mode), fmt)) for mode in ("TOWARD_ZERO", "TOWARD_POSITIVE"))
+        return np.where((want == down) | (want == up), want, down)
+
+    yield FAITHFUL, codes
 
 
 def products(a: Array, b: Array, dtype: str) -> Iterator[Reading]:
