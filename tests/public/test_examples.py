@@ -17,6 +17,12 @@ def needs(path: Path) -> list[str]:
     return [name for line in lines for name in line.removeprefix("# needs:").split()]
 
 
+def words(path: Path) -> list[str]:
+    """Return the arguments of a short run, which an example gives in a line `# in tests: --steps 3`."""
+    lines = (line for line in path.read_text().splitlines() if line.startswith("# in tests:"))
+    return [word for line in lines for word in line.removeprefix("# in tests:").split()]
+
+
 def test_there_are_examples():
     assert {"rounder_in_njit", "stochastic_rounding", "custom_format"} <= {path.stem for path in EXAMPLES}
 
@@ -27,7 +33,7 @@ def test_example_runs(path, tmp_path):
         if util.find_spec(name) is None:
             pytest.skip(f"needs {name}")
     environment = {**os.environ, "MPLBACKEND": "Agg"}
-    command = [sys.executable, "-W", "error", str(path)]
+    command = [sys.executable, "-W", "error", str(path), *words(path)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

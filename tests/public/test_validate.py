@@ -110,6 +110,23 @@ def test_a_deviation_exits_with_1_and_is_shown(run, vectors):
     assert first["inputs"]["a"][3] in text
 
 
+def test_files(run, vectors, tmp_path):
+    place = tmp_path / "new" / "report"
+    code, out, _ = run("--vectors", vectors(flip=[4]), "--out", place, "--json")
+    found = report(out)
+    assert code == 1
+    assert (
+        found["files"] == sorted(file.name for file in place.iterdir())[::-1] == ["validation.json", "validation.html"]
+    )
+    assert report((place / "validation.json").read_text()) == found
+    assert "0x" in (place / "validation.html").read_text()
+    code, out, _ = run("--vectors", vectors(), "--out", place)
+    assert "validation.html" in " ".join(out.split())
+    code, _, err = run("--vectors", vectors(), "--out", place / "validation.json" / "below")
+    assert code == 2
+    assert "--out" in err
+
+
 def test_a_report_that_compared_nothing_exits_with_1(run, vectors):
     code, out, _ = run("--vectors", vectors(gpu="Q999"), "--json")
     found = report(out)

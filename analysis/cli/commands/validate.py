@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+from typing import Any
+
 import click
 
-from ...terminal import BadInput, progress_bar
+from ...terminal import BadInput, head, progress_bar, writable_folder
 from ..making import Answer, about, command
 from ..options import Whole, Word
 
@@ -16,8 +20,15 @@ from ..options import Whole, Word
 @click.option("--device", type=Word(), default=None, help="For --torch, as torch names it.  [default: cpu]")
 @click.option("--vectors", type=Word(), metavar="FOLDER", default=None, help="Published results of GPUs.")
 @click.option("--chunks", type=Whole(1, 4096), default=None, help="For CAPTURE: chunks of each cast.  [default: 64]")
+@click.option("--out", type=Word(), metavar="FOLDER", default=None, help="Folder for the report as JSON and HTML.")
 def validate(
-    capture: str | None, own: bool, library: bool, device: str | None, vectors: str | None, chunks: int | None
+    capture: str | None,
+    own: bool,
+    library: bool,
+    device: str | None,
+    vectors: str | None,
+    chunks: int | None,
+    out: str | None,
 ) -> Answer:
     """Compare with what devices gave, bit for bit.
 
@@ -34,8 +45,26 @@ def validate(
             accepted=list(subjects),
             hint="floatemu validate --self",
         )
-    from ...validate import print_validation, run_validation
+    from ...validate import run_validation
 
+    folder = None if out is None else writable_folder(Path(out))
     given, place = capture or vectors or device, (device or "cpu") if library else None
     with about(given, "see `floatemu validate --help`"), progress_bar() as progress:
-        return run_validation(capture, vectors, chunks, progress, place), print_validation
+        found = run_validation(capture, vectors, chunks, progress, place)
+    files: list[str] = []
+    if folder is not None:
+        from ...validation_page import FILES, save_validation
+
+        files = list(FILES)
+        save_validation({**head("validate", ok=found["ok"]), **found, "files": files}, folder)
+    return {**found, "files": files}, functools.partial(_page, folder)
+
+
+def _page(folder: Path | None, result: dict[str, Any], out: Any) -> None:
+    from rich.text import Text
+
+    from ...validate import print_validation
+
+    print_validation(result, out)
+    if folder is not None:
+        out.print(Text(f"files in {folder}: {', '.join(result['files'])}"))
