@@ -88,7 +88,7 @@ class Run:
     name: str
     losses: list[float] = field(default_factory=list)
     held_out: float = math.nan
-    seconds: float = 0.0  #: of the processor
+    seconds: float = 0.0
     kept: float = 0.0  #: share of the weights that the last step left as they were
     worst: str = ""  #: the parameter that it left most of, or the first that is not finite
     before: Any = None  #: model and optimiser before the last step
@@ -119,7 +119,7 @@ def held_out_loss(model: Any) -> float:
 
 def train(model: Any, arithmetic: Arithmetic, run: Run, codes: Any, rate: float, steps: int, seed: int) -> Run:
     """Take steps until the loss or a weight is no number."""
-    begin, drawn = time.process_time(), batches(codes, seed)
+    begin, drawn = time.perf_counter(), batches(codes, seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
     scaler = torch.amp.GradScaler("cpu", enabled=arithmetic.scaler)
     within = arithmetic.within(model)  # one for all steps: recipes remember scales
@@ -141,7 +141,7 @@ def train(model: Any, arithmetic: Arithmetic, run: Run, codes: Any, rate: float,
     run.kept = sum(same[name] * sizes[name] for name in same) / sum(sizes.values())
     run.worst = broken[0] if broken else max(same, key=lambda name: same[name])
     run.held_out = held_out_loss(model)
-    run.seconds = time.process_time() - begin
+    run.seconds = time.perf_counter() - begin
     return run
 
 
@@ -223,7 +223,7 @@ def main() -> None:
                     textwrap.fill(line, 118, initial_indent="- ", subsequent_indent="  ") for line in diagnosis(run)
                 )
             )
-    print(f"\n{time.process_time():.0f} s of one processor, in {time.perf_counter() - begin:.0f} s")
+    print(f"\n{time.perf_counter() - begin:.0f} s, one thread of torch's")
     if options.picture:
         draw(runs, options.picture)
 

@@ -1,4 +1,4 @@
-"""Put what examples/finetune_llama.py prints and draws into docs/finetune-llama.md; three minutes of one processor.
+"""Put what examples/finetune_llama.py prints and draws into docs/finetune-llama.md.
 
 usage: page_of_llama.py [--printed FILE]
 """
