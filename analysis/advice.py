@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from statistics import median, median_low
 from typing import Any
 
@@ -280,6 +281,11 @@ def run_advise(
     FloatEmuError
         If the file cannot be used, or anything given is unknown.
     """
+    if (Path(path) / "watch.json").is_file():
+        raise UnsupportedError(
+            f"{path} is the log of a watch: it holds sizes and errors, and no numbers to replay; accepted: a tape, as "
+            f"an.record(module, ...).save(path) makes of one step"
+        )
     tape = Tape.load(path)
     found = advise(tape, policy, reference, target, progress)
     made = plain(

@@ -17,6 +17,9 @@ from analysis import landmarks
 from analysis.numerals import decimal, dyadic
 
 sys.path.insert(0, str(Path(__file__).parent))
+import lab_advice
+import lab_questions
+import table_of_mitigations
 import table_of_nets
 import table_of_p3109
 import table_of_presets
@@ -79,6 +82,11 @@ PARTS = {
         "causes": table_of_presets.causes_table,
     },
     "docs/matrix.md": {"units": table_of_units.units_table},
+    "docs/mitigations.md": {
+        **{name.replace("_", " "): getattr(lab_questions, name) for name in lab_questions.QUESTIONS},
+        "advice": lab_advice.advice,
+        **{name: getattr(table_of_mitigations, name) for name in ("failures", "matrix", "mitigations")},
+    },
     "docs/p3109.md": {
         "clauses": table_of_p3109.clauses_table,
         "operations": table_of_p3109.operations_table,

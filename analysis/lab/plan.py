@@ -96,8 +96,17 @@ class Plan:
 
 
 def _values(failure: Failure, group: Mapping[int, Record]) -> dict[int, float]:
-    done = {seed: record["result"] for seed, record in group.items() if record["status"] == "done"}
+    done = {seed: _restored(record["result"]) for seed, record in group.items() if record["status"] == "done"}
     return {seed: metric(failure.metric, result) for seed, result in done.items()}
+
+
+def _restored(value: Any) -> Any:
+    """What JSON has as a text, infinities and NaN, as the numbers they are."""
+    if isinstance(value, dict):
+        return {key: _restored(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_restored(item) for item in value]
+    return float(value) if value in ("inf", "-inf", "nan") else value
 
 
 def _line(

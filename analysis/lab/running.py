@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,14 +108,19 @@ def _failure(row: Row) -> dict[str, Any]:
     return {**told, **about, "case": failure.case.to_json(), "left_out": dict(row.left_out)}
 
 
+def _words(text: str) -> str:
+    """Text of a docstring without the roles of references."""
+    return re.sub(r":\w+:`~?([\w.]+)`", r"\1", text)
+
+
 def _mitigation(text: str) -> dict[str, Any]:
     parts = text.split(" + ")
     found = [parse(part)[0] for part in parts]
     return {
         "name": text,
         "title": text if len(parts) > 1 or ":" in text else found[0].title,
-        "text": " ".join(one.text for one in found),
-        "source": " ".join(one.source for one in found),
+        "text": " ".join(_words(one.text) for one in found),
+        "source": " ".join(_words(one.source) for one in found),
         "level": found[0].level if len(found) == 1 else "several",
     }
 

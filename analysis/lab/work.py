@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -36,6 +37,7 @@ ONE_THREAD = dict.fromkeys(
 def initialise() -> None:
     """Prepare a new worker process: one thread, and an end when its parent ends, be it killed."""
     os.environ.update(ONE_THREAD)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent calls the work off
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

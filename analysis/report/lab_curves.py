@@ -18,6 +18,8 @@ WIDTH, HEIGHT = 340, 190
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 8, 24
 MOST_POINTS = 120
 LEAST = 1e-12
+TOP_OF = 100.0
+"""How many times the first loss a drawing reaches: what explodes leaves it at the top."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def draw(lines: Sequence[Curve], caption: str) -> str:
     values = [value for line in lines for value in line.middle]
     if not values:
         return ""
-    low, high = max(min(values), LEAST), max(max(values), LEAST * 2)
+    first = max(line.middle[0] for line in lines if line.middle)
+    low, high = max(min(values), LEAST), max(min(max(values), TOP_OF * first), LEAST * 2)
     if high / low < 1.02:
         low, high = low / 1.05, high * 1.05
     steps = max(line.steps for line in lines)
@@ -127,7 +130,7 @@ def draw(lines: Sequence[Curve], caption: str) -> str:
         return LEFT + (WIDTH - LEFT - RIGHT) * step / max(1, steps - 1)
 
     def y(value: float) -> float:
-        at = max(value, low)
+        at = min(max(value, low), high)
         share = math.log(at / low) / math.log(high / low) if logarithmic else (at - low) / (high - low)
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
 

@@ -111,15 +111,20 @@ def _span(given: tuple[float, float, float]) -> str:
     return _few(middle) if low == high else f"{_few(middle)} <span>[{_few(low, 2)}, {_few(high, 2)}]</span>"
 
 
+def _title(described: Mapping[str, Any]) -> str:
+    text = str(described["title"])
+    return text[:1].upper() + text[1:]
+
+
 def _matrix(content: Results) -> str:
     columns = [Column("mitigation")]
-    columns += [Column(one["title"], one["metric_text"]) for one in content.failures.values()]
+    columns += [Column(_title(one), one["metric_text"]) for one in content.failures.values()]
     befores = [content.baseline(name) for name in content.failures]
     rows = [["none", *(cell(None) if one is None else f"<b>baseline</b> {_span(one)}" for one in befores)]]
     marks = [["", *("none" for _ in befores)]]
     for index, (name, described) in enumerate(content.mitigations.items()):
         found = [content.cells.get((failure, name)) for failure in content.failures]
-        rows.append([f'<a href="#m{index}">{escape(described["title"])}</a>', *map(_text, found)])
+        rows.append([f'<a href="#m{index}">{escape(_title(described))}</a>', *map(_text, found)])
         marks.append(["", *("none" if one is None else one.word for one in found)])
     caption = "The metric of each failure (columns; less is better) with each mitigation (rows)"
     return wide(table(columns, rows, caption, kind="matrix", marks=marks))
@@ -145,7 +150,7 @@ def _failure(content: Results, name: str) -> str:
     before = content.baseline(name)
     start = "" if before is None else f" Without any mitigation: {_span(before)}."
     return (
-        f'<div class="card" id="f-{escape(name)}"><h4>{escape(failure["title"])}</h4><p>{escape(failure["text"])}</p>'
+        f'<div class="card" id="f-{escape(name)}"><h4>{escape(_title(failure))}</h4><p>{escape(failure["text"])}</p>'
         f'<p class="soft">Metric: {escape(failure["metric_text"])}; less is better.{start}</p>'
         f"<p><b>Helps most:</b> {escape(helps)}.</p>{drawn}{_diagnosis(runs)}{_left_out(failure)}</div>"
     )
@@ -165,7 +170,7 @@ def _left_out(failure: Mapping[str, Any]) -> str:
 
 
 def _link(content: Results, name: str, index: int) -> str:
-    return f'<li><a href="#m{index}">{escape(content.mitigations[name]["title"])}</a>'
+    return f'<li><a href="#m{index}">{escape(_title(content.mitigations[name]))}</a>'
 
 
 def _mitigation(content: Results, name: str, index: int) -> str:
@@ -185,13 +190,13 @@ def _mitigation(content: Results, name: str, index: int) -> str:
         if found is None:
             continue
         spans = [_span(part) if found.seeds else cell(None) for part in (found.baseline, found.value, found.difference)]
-        title = f'<a href="#f-{escape(failure)}">{escape(told["title"])}</a>'
+        title = f'<a href="#f-{escape(failure)}">{escape(_title(told))}</a>'
         rows.append([title, f"<b>{escape(found.label)}</b>", *spans, str(found.seeds), escape(told["metric_text"])])
         if found.word not in ("unchanged", "failed"):
-            drawn.append(_pair(content, failure, name, f"{told['title']}: {found.label}"))
+            drawn.append(_pair(content, failure, name, f"{_title(told)}: {found.label}"))
     effects = wide(table(columns, rows, "What it does to each failure")) if rows else ""
     source = f'<p class="soft">Source: {escape(described["source"])}</p>' if described["source"] else ""
-    title, text = escape(described["title"]), escape(described["text"])
+    title, text = escape(_title(described)), escape(described["text"])
     return (
         f'<section class="one" id="m{index}"><h3>{title}</h3>\n<p>{text}</p>{source}\n'
         f'{effects}\n<div class="cards">{"".join(drawn)}</div></section>'

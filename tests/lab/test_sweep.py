@@ -21,7 +21,7 @@ from analysis.lab.executors import EXECUTORS, open_executor
 from analysis.lab.identity import key_of, source_hash
 from analysis.lab.store import Store
 from analysis.lab.sweeping import LabError, sweep
-from floatemu.errors import FileError
+from floatemu.errors import FileError, UnsupportedError
 
 TESTS = Path(lab_cases.__file__).parent
 LIBRARY = {"loky": "loky", "dask": "distributed"}
@@ -44,6 +44,27 @@ def test_results_are_the_same_bit_for_bit_in_every_executor(name: str, tmp_path:
     assert found.counts == {"done": 11, "failed": 1, "resumed": 0}
     lines = [(tmp_path / folder / "cases" / f"{key_of(cases[5])}.json").read_text() for folder in ("here", name)]
     assert len({json.dumps(without_times([json.loads(line)])) for line in lines}) == 1
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_cluster_that_is_there_is_used_by_its_address(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="needs the extra of dask")
+    cases = [Plain(seed, fails=seed == 3) for seed in range(12)]
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        open_executor("dask", scheduler=cluster.scheduler_address) as executor,
+    ):
+        found = sweep(cases, compute, tmp_path / "there", executor)
+        workers = len(cluster.scheduler_info["workers"])
+    assert workers == 2  # it is the user's, and stays as it was
+    assert without_times(found.records) == without_times(sweep(cases, compute, tmp_path / "here").records)
+
+
+def test_an_address_without_a_scheduler_is_an_error() -> None:
+    pytest.importorskip("distributed", reason="needs the extra of dask")
+    wrong = pytest.raises(UnsupportedError, match="accepted: an address such as")
+    with wrong, open_executor("dask", scheduler="nonsense://127.0.0.1:1"):
+        pass
 
 
 @pytest.mark.filterwarnings("default")
@@ -182,3 +203,22 @@ def test_a_sweep_killed_ten_times_at_random_loses_no_finished_case(tmp_path: Pat
     while sys.platform == "linux" and alive(marker) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert alive(marker) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals of process groups: no Windows")
+def test_ctrl_c_calls_a_sweep_off_without_noise(tmp_path: Path) -> None:
+    program, folder = tmp_path / "program.py", tmp_path / "sweep"
+    program.write_text(textwrap.dedent(PROGRAM.format(paths=[str(TESTS), str(TESTS.parent)])))
+    command = [sys.executable, str(program), str(folder)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while process.poll() is None and not list(folder.glob("cases/*.json")):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert errors.count("Traceback") <= 1  # the program's own, which does not catch it
+    kept = len(list(folder.glob("cases/*.json")))
+    assert 0 < kept < 90
+    assert sweep([Plain(seed, 0.03, fails=seed == 5) for seed in range(90)], compute, folder).resumed == kept
