@@ -12,6 +12,7 @@ from oracles import assert_bits
 
 import floatemu as fe
 from floatemu import Rounding
+from floatemu.functions_exact import function
 
 ops = fe.p3109_ops
 INF, NAN = float("inf"), float("nan")
@@ -313,6 +314,48 @@ def test_external_formats_have_one_zero() -> None:
         same(ops.Recip(-0.0, fmt), NAN)
         same(ops.Divide(1.0, -INF, fmt), 0.0)
     same(ops.Convert(-(2.0**-25), "binary16", "TowardNegative"), -(2.0**-24))
+
+
+THIRD, SIXTH, HALF = Fraction(1, 3), Fraction(1, 6), Fraction(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "operands", "value"),
+    [
+        *[("sinpi", (x,), y) for x, y in ((SIXTH, HALF), (5 * SIXTH, HALF), (-SIXTH, -HALF), (Fraction(7, 2), -1))],
+        *[("cospi", (x,), y) for x, y in ((THIRD, HALF), (2 * THIRD, -HALF), (Fraction(10**30), 1), (HALF, 0))],
+        *[("tanpi", (x,), y) for x, y in ((Fraction(7, 4), -1), (Fraction(1, 4), 1), (Fraction(5), 0))],
+        *[("asinpi", (x,), y) for x, y in ((-HALF, -SIXTH), (Fraction(1), HALF), (Fraction(0), 0))],
+        *[("acospi", (x,), y) for x, y in ((HALF, THIRD), (-HALF, 2 * THIRD), (Fraction(-1), 1))],
+        ("atanpi", (Fraction(-1),), Fraction(-1, 4)),
+        *[
+            ("atan2pi", (Fraction(y), Fraction(x)), Fraction(r, 4))
+            for y, x, r in ((2, -2, 3), (-3, -3, -3), (0, -9, 4))
+        ],
+        ("atan2", (Fraction(0), Fraction(5)), 0),
+        *[("asinh", (Fraction(0),), 0), ("acosh", (Fraction(1),), 0), ("atanh", (Fraction(0),), 0)],
+    ],
+)
+def test_rational_values_of_functions_are_known(name: str, operands: tuple[Fraction, ...], value: Any) -> None:
+    """No search ends at them; between them 24 bits and a sticky one."""
+    got = function(name, operands, 24)
+    signed = (-1) ** got.negative * got.significand * Fraction(2) ** got.quantum
+    dyadic = Fraction(value).denominator in (1, 2, 4)
+    assert (signed == value) if dyadic else (got.sticky and 0 < (value - signed) / value < Fraction(1, 2**22))
+    beside = function(name, (operands[0] + (-1 if operands[0] >= 1 else 1) * Fraction(1, 10**9), *operands[1:]), 24)
+    assert beside.sticky or name == "acosh"  # whose other side is no number
+
+
+def test_domains_end_where_they_should() -> None:
+    for name, x in (
+        ("tanpi", HALF),
+        ("tanpi", -7 * HALF),
+        ("acosh", HALF),
+        ("atanh", Fraction(1)),
+        ("asinpi", 3 * HALF),
+    ):
+        assert function(name, (x,), 24).special == "nan"
+    assert function("atan2", (Fraction(0), Fraction(0)), 24).special == "nan"
 
 
 def test_binary64_results_are_rounded_once() -> None:
