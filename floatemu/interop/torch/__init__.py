@@ -31,7 +31,22 @@ from floatemu.interop.torch.matrices import matmul as matmul
 from floatemu.interop.torch.matrices import mma as mma
 from floatemu.interop.torch.recipes import RECIPES as RECIPES
 from floatemu.interop.torch.recipes import Recipe as Recipe
+from floatemu.interop.torch.tallies import Tally as Tally
+from floatemu.interop.torch.tallies import tally as tally
 
-__all__ = ["RECIPES", "Emulation", "Recipe", "decode", "emulate", "encode", "gemm", "matmul", "mma", "ste_round"]
+__all__ = [
+    "RECIPES",
+    "Emulation",
+    "Recipe",
+    "Tally",
+    "decode",
+    "emulate",
+    "encode",
+    "gemm",
+    "matmul",
+    "mma",
+    "ste_round",
+    "tally",
+]
 
 del _torch
