@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .tape import Node as Node
     from .tape import Tape as Tape
     from .tracing import record_numpy as record_numpy
+    from .watching import watch as watch
 
 _WHERE = {
     "Analysis": "results",
@@ -70,6 +71,7 @@ _WHERE = {
     "record": "recording",
     "record_numpy": "tracing",
     "replay": "engine",
+    "watch": "watching",
 }
 
 __all__ = sorted(_WHERE)

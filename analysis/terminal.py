@@ -296,6 +296,31 @@ def progress_bar(left: bool = False) -> Iterator[Progress | None]:
         yield lambda done, total, text: bar.update(task, completed=done, total=total, description=text)
 
 
+@contextlib.contextmanager
+def status_line() -> Iterator[Callable[[str], None] | None]:
+    """Show one line on standard error while the block runs, if that is a terminal.
+
+    Yields
+    ------
+    callable or None
+        Call it with the text; None where there is no terminal to draw on.
+
+    Examples
+    --------
+    >>> with status_line() as show:
+    ...     if show is not None:
+    ...         show("step 50")
+    """
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(console=console(stderr=True), auto_refresh=False, transient=True) as live:
+        yield lambda text: live.update(Text(text, no_wrap=True, overflow="ellipsis"), refresh=True)
+
+
 def writable_folder(path: Path) -> Path:
     """Create the folder if need be, and make sure now, not after the work, that it can be written to.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import torch
 
 from .private import without_mkldnn
 
-__all__ = ["Call", "Mismatch", "Recording", "Ref", "flatten", "map_refs", "ref_of"]
+__all__ = ["Call", "Mismatch", "Recording", "Ref", "flatten", "map_refs", "ref_of", "same_bits", "tensor_at"]
 
 
 class Ref(NamedTuple):
@@ -66,17 +67,33 @@ class Call:
     @property
     def name(self) -> str:
         """Name without overload, such as "aten.add" or "aten.add_"."""
-        return str(self.func.overloadpacket)
+        return _name(self.func)
 
     @property
     def uninitialised(self) -> bool:
         """Whether the results are memory as it was found."""
         return self.name.split(".")[-1].startswith(("empty", "new_empty"))
 
-    @property
+    @cached_property
     def operands(self) -> list[Ref]:
         """All tensors among the arguments."""
         return list(flatten((self.args, self.kwargs), Ref))
+
+    @cached_property
+    def viewed(self) -> Ref | None:
+        """The operand that all results only show in another way; None if the call does more."""
+        turned = torch.Tag.inplace_view in self.func.tags  # such as transpose_: the tensor changes, no number does
+        if (self.func._schema.is_mutable and not turned) or not self.results or self.fresh:
+            return None
+        for operand in self.operands:
+            if all(ref.storage == operand.storage and ref.dtype == operand.dtype for ref in self.results):
+                return operand
+        return None
+
+
+@cache
+def _name(func: Any) -> str:
+    return str(func.overloadpacket)
 
 
 class Mismatch(NamedTuple):
@@ -154,7 +171,7 @@ class Recording:
                     if call.uninitialised:  # no bits to reproduce: go on from those that were there
                         for found, value, ref in zip(again, values, call.results, strict=True):
                             found.copy_(value)
-                            _at(memory, ref).copy_(value)
+                            tensor_at(memory, ref).copy_(value)
                     pairs = enumerate(zip(again, values, strict=True))
                     wrong += [Mismatch(index, i, call.name, call.path) for i, (x, y) in pairs if not same_bits(x, y)]
         finally:
@@ -179,13 +196,13 @@ def flatten(given: Any, kind: type) -> Iterator[Any]:
         yield from flatten(list(given.values()), kind)
 
 
-def map_refs(given: Any, kind: type, change: Callable[[Any], Any]) -> Any:
+def map_refs(given: Any, kind: type | tuple[type, ...], change: Callable[[Any], Any]) -> Any:
     """Return nested tuples, lists and dicts with everything of a kind changed.
 
     Parameters
     ----------
     given : object
-    kind : type
+    kind : type or tuple of type
     change : callable
     """
     if isinstance(given, kind):
@@ -222,20 +239,33 @@ def same_bits(x: Any, y: Any) -> bool:
     return bool(torch.equal(left, right))
 
 
-def _at(memory: dict[int, Any], ref: Ref) -> Any:
-    place = torch.empty(0, dtype=ref.dtype, device=memory[ref.storage].device)
-    return place.set_(memory[ref.storage].untyped_storage(), ref.offset, ref.shape, ref.strides)
+def tensor_at(memory: dict[int, Any], ref: Ref, dtype: Any = None) -> Any:
+    """Return the tensor that lies at a place.
+
+    Parameters
+    ----------
+    memory : dict of int to Tensor
+        Of each storage, a tensor that lies in it.
+    ref : Ref
+    dtype : torch.dtype, optional
+        Of the storage's numbers; default that of ``ref``.
+    """
+    held, dtype = memory[ref.storage], dtype or ref.dtype
+    if held.dtype == dtype:
+        return held.as_strided(ref.shape, ref.strides, ref.offset)
+    place = torch.empty(0, dtype=dtype, device=held.device)
+    return place.set_(held.untyped_storage(), ref.offset, ref.shape, ref.strides)
 
 
 def _again(call: Call, memory: dict[int, Any]) -> list[Any]:
     if call.generator is not None:
         torch.set_rng_state(call.generator)
-    args = map_refs(call.args, Ref, lambda ref: _at(memory, ref))
-    kwargs = map_refs(call.kwargs, Ref, lambda ref: _at(memory, ref))
+    args = map_refs(call.args, Ref, lambda ref: tensor_at(memory, ref))
+    kwargs = map_refs(call.kwargs, Ref, lambda ref: tensor_at(memory, ref))
     found = list(flatten(call.func(*args, **kwargs), torch.Tensor))
     results = []
     for position, ref in enumerate(call.results):
         if ref.storage in call.fresh:
             memory[ref.storage] = found[position]
-        results.append(_at(memory, ref))
+        results.append(tensor_at(memory, ref))
     return [one.clone() for one in results]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 import torch
 
 from .calls import Call, Ref, flatten, map_refs, ref_of
-from .private import Mode, autograd_node, sequence_number, storage_key
+from .private import Mode, autograd_node, sequence_number, storage_key, storage_watch
 
 __all__ = ["Listener", "Recorder"]
 
@@ -45,6 +46,8 @@ class Recorder(Mode):  # type: ignore[misc]
         Its submodules' names are the paths.
     table : mapping of operation to callable, optional
         How fused operations are taken apart; without it they stay whole.
+    views : bool
+        Whether the listener is told about views, too, which compute nothing.
 
     Attributes
     ----------
@@ -52,10 +55,15 @@ class Recorder(Mode):  # type: ignore[misc]
         "forward", "backward" or "update"; backward calls are recognised by themselves, too.
     path : str
         Path of what is called outside the module.
+    given : tuple of (args, kwargs)
+        Of the call that the listener is told about, as they are after it.
     """
 
-    def __init__(self, listener: Listener, module: Any, table: Mapping[Any, Callable[..., Any]] | None) -> None:
+    def __init__(
+        self, listener: Listener, module: Any, table: Mapping[Any, Callable[..., Any]] | None, views: bool = True
+    ) -> None:
         super().__init__()
+        self._views = views
         self.listener, self.module = listener, module
         self.phase, self.path = "forward", ""
         self._table = table
@@ -63,7 +71,10 @@ class Recorder(Mode):  # type: ignore[misc]
         self._stack: list[str] = []
         self._places: dict[int, tuple[str, str]] = {}
         self._numbers: dict[int, int] = {}
-        self._alive: list[Any] = []  # a storage that is freed would lend its key to another
+        self._count = -1
+        # While these are held, a storage that is freed does not lend its key to another.
+        self._gone: dict[int, Callable[[], bool]] = {}
+        self.given: tuple[Any, Any] = ((), {})
 
     @contextlib.contextmanager
     def hooks(self) -> Iterator[None]:
@@ -92,9 +103,31 @@ class Recorder(Mode):  # type: ignore[misc]
         key = storage_key(tensor)
         if key in self._numbers:
             return self._numbers[key], False
-        self._numbers[key] = len(self._numbers)
-        self._alive.append(tensor.untyped_storage())
-        return self._numbers[key], True
+        self._numbers[key] = self._count = self._count + 1
+        self._gone[key] = storage_watch(tensor)
+        return self._count, True
+
+    def forget(self) -> list[int]:
+        """Return the numbers of storages that are gone, and forget these.
+
+        Returns
+        -------
+        list of int
+        """
+        keys = [key for key, gone in self._gone.items() if gone()]
+        for key in keys:
+            del self._gone[key]
+        return [self._numbers.pop(key) for key in keys]
+
+    def known(self, tensor: Any) -> Ref | None:
+        """Return a tensor's place; None if no call has used its storage.
+
+        Parameters
+        ----------
+        tensor : Tensor
+        """
+        number = self._numbers.get(storage_key(tensor))
+        return None if number is None else ref_of(tensor, number)
 
     def ref(self, tensor: Any) -> Ref:
         """Return a tensor's place; if it comes from outside, tell the listener.
@@ -148,6 +181,8 @@ class Recorder(Mode):  # type: ignore[misc]
         return self._places.get(number, (self.path, ""))
 
     def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
+        if not self._views and func.is_view:
+            return func(*args, **kwargs)
         taken = map_refs((tuple(args), kwargs), torch.Tensor, self.ref)
         path, direction, site = self._place()
         before = torch.get_rng_state() if _RANDOM in func.tags else None
@@ -166,6 +201,7 @@ class Recorder(Mode):  # type: ignore[misc]
         fresh = frozenset(number for _, number, new in numbered if new)
         operands, named = taken
         call = Call(func, operands, named, tuple(refs), fresh, path, direction, site, before if drew else None)
+        self.given = args, kwargs
         self.listener.called(call, tuple(refs.values()))
         return found
 
@@ -183,8 +219,13 @@ def _site() -> str:
     # the innermost frame that is neither torch's nor ours
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith((_OURS, _TORCH, "<")) and "contextlib" not in name:
-            return f"{Path(name).name}:{frame.f_lineno}"
+        name = _shown(frame.f_code.co_filename)
+        if name:
+            return f"{name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
+
+
+@cache
+def _shown(file: str) -> str:
+    return "" if file.startswith((_OURS, _TORCH, "<")) or "contextlib" in file else Path(file).name

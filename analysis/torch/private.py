@@ -9,9 +9,24 @@ from typing import Any
 
 import torch
 
-__all__ = ["Mode", "autograd_node", "decompositions", "is_compiled", "sequence_number", "storage_key", "without_mkldnn"]
+__all__ = [
+    "Mode",
+    "autograd_node",
+    "decompositions",
+    "is_compiled",
+    "sequence_number",
+    "storage_key",
+    "storage_watch",
+    "unseen",
+    "without_mkldnn",
+]
 
 from torch.utils._python_dispatch import TorchDispatchMode as Mode
+
+try:
+    from torch.multiprocessing import reductions as _reductions
+except ImportError:
+    _reductions = None
 
 _NODE: Callable[[], Any] | None = getattr(torch._C, "_current_autograd_node", None)
 _SEQUENCE: Callable[[], int] | None = getattr(torch.autograd, "_get_sequence_nr", None)
@@ -82,6 +97,35 @@ def storage_key(tensor: Any) -> int:
     storage = tensor.untyped_storage()
     key = getattr(storage, "_cdata", None)
     return storage.data_ptr() if key is None else int(key)
+
+
+def storage_watch(tensor: Any) -> Callable[[], bool]:
+    """Return what tells whether the tensor's storage is gone; until it is asked no more, its key is not used again.
+
+    Parameters
+    ----------
+    tensor : Tensor
+
+    Returns
+    -------
+    callable
+        Always False, and the storage kept, where torch has no weak references to storages.
+    """
+    storage = tensor.untyped_storage()
+    weak = getattr(_reductions, "StorageWeakRef", None)
+    if weak is None:
+        return lambda: storage is None
+    found: Callable[[], bool] = weak(storage).expired
+    return found
+
+
+@contextlib.contextmanager
+def unseen() -> Iterator[None]:
+    """Let no dispatch mode see what is called."""
+    from torch.utils._python_dispatch import _disable_current_modes
+
+    with _disable_current_modes():
+        yield
 
 
 @contextlib.contextmanager

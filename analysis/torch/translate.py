@@ -108,7 +108,7 @@ class Translator:
 
     def called(self, call: Call, results: tuple[Any, ...]) -> None:
         """Write what a call computed."""
-        source = _viewed(call)
+        source = call.viewed
         if source is not None:
             with self._at(call):
                 for ref in call.results:
@@ -229,14 +229,3 @@ def _positional(call: Call) -> tuple[list[Any], dict[str, Any]]:
         elif not one.kwarg_only and any(later.name in named for later in call.func._schema.arguments[len(given) :]):
             given.append(named.pop(one.name, one.default_value))
     return given, named
-
-
-def _viewed(call: Call) -> Ref | None:
-    # the operand that all results only show in another way
-    turned = torch.Tag.inplace_view in call.func.tags  # such as transpose_: the tensor changes, no number does
-    if (call.func._schema.is_mutable and not turned) or not call.results or call.fresh:
-        return None
-    for operand in call.operands:
-        if all(ref.storage == operand.storage and ref.dtype == operand.dtype for ref in call.results):
-            return operand
-    return None

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from floatemu._core import kernels
+from floatemu._core.rounding import NE, project_carrier
 
 COUNTS = (
     "nonfinite",
@@ -91,35 +92,58 @@ kernels.register((count, add))
 
 
 @cache
-def tally_loop() -> Callable[..., Any]:
+def tally_loop(rounds: bool) -> Callable[..., Any]:
     """Return the loop that goes once through the numbers before and after a rounding, and the exact ones.
+
+    Parameters
+    ----------
+    rounds : bool
+        Whether the loop rounds, too: binary64 numbers, to nearest, ties to even, by the text of all roundings.
 
     Returns
     -------
     callable
-        ``loop(before, after, exact, largest, normal, scale, counts, ends, sums)``: 1-D contiguous arrays of one
-        length, float32 or float64; the binary64 bits of the format's largest finite and smallest normal magnitude;
-        a power of two. Written are ``counts`` (int64, as ``COUNTS``), ``ends`` (int64, binary64 bits of the largest
-        finite magnitude of ``exact``, of its smallest nonzero one, and of the largest finite one of all three), and
-        ``sums`` (float64, as ``SQUARES``), of squares of scale times the numbers, where all three are finite.
+        ``loop(before, after, exact, target, largest, normal, scale, counts, ends, sums)``: 1-D contiguous arrays of
+        one length, float32 or float64; the :class:`~floatemu._core.rounding.Target` in binary64's words; the binary64
+        bits of the format's largest finite and smallest normal magnitude; a power of two. Written are ``after``, if
+        the loop rounds, ``counts`` (int64, as ``COUNTS``), ``ends`` (int64, binary64 bits of the largest finite
+        magnitude of ``exact``, of its smallest nonzero one, and of the largest finite one of all three), and ``sums``
+        (float64, as ``SQUARES``), of squares of scale times the numbers, where all three are finite.
     """
+    w = np.uint64
 
     def loop(
-        before: Any, after: Any, exact: Any, largest: Any, normal: Any, scale: Any, counts: Any, ends: Any, sums: Any
+        before: Any,
+        after: Any,
+        exact: Any,
+        target: Any,
+        largest: Any,
+        normal: Any,
+        scale: Any,
+        counts: Any,
+        ends: Any,
+        sums: Any,
     ) -> Any:
         counts[:] = 0
         ends[0], ends[1], ends[2] = 0, INFINITY, 0
         x, y, e, lanes = np.zeros(TILE), np.zeros(TILE), np.zeros(TILE), np.zeros((5, LANES))
         bits_x, bits_y, bits_e = x.view(np.int64), y.view(np.int64), e.view(np.int64)
+        words_x, words_y = x.view(np.uint64), y.view(np.uint64)
         for start in range(0, after.size, TILE):
             size = min(TILE, after.size - start)
             own, rounded, right = before[start : start + size], after[start : start + size], exact[start : start + size]
             for i in range(size):
                 x[i] = own[i]
             for i in range(size):
-                y[i] = rounded[i]
-            for i in range(size):
                 e[i] = right[i]
+            if rounds:
+                for i in range(size):
+                    words_y[i], _ = project_carrier(w, 52, words_x[i], target, NE, w(0), w(0), w(0), False, 0)
+                for i in range(size):
+                    rounded[i] = y[i]
+            else:
+                for i in range(size):
+                    y[i] = rounded[i]
             if size < TILE:
                 x[size:] = 0.0
                 y[size:] = 0.0
@@ -141,4 +165,4 @@ def tally_loop() -> Callable[..., Any]:
                 total += lanes[k, i]
             sums[k] = total
 
-    return kernels.compiled(loop, "tally")
+    return kernels.compiled(loop, "tally rounding" if rounds else "tally")

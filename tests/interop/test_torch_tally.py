@@ -107,3 +107,16 @@ def test_what_does_not_belong_together_is_refused() -> None:
         ft.tally(x, x, torch.ones(3), "bf16")
     with pytest.raises(UnsupportedError, match="give floating tensors of one shape and device"):
         ft.tally(x, x, torch.ones(2, dtype=torch.int64), "bf16")
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "e4m3fn", "e5m2", "binary64", "e8m0fnu", "e2m1fn"])
+@pytest.mark.parametrize("rounding", ["rne", "toward_zero", "STOCHASTIC_A"])
+def test_one_pass_is_a_rounding_and_a_tally(name: str, rounding: str) -> None:
+    x, e = torch.from_numpy(_numbers(900, 3)), torch.from_numpy(_numbers(900, 4)).float()
+    random = {"random_bits": 8, "seed": 1, "stream": 2} if rounding.startswith("STOCHASTIC") else {}
+    for part in (x, x.reshape(30, 30).t(), x.reshape(30, 30)[:, ::3]):
+        exact = e[: part.numel()].reshape(part.shape)
+        found = ft.round_with_tally(part, name, exact, rounding, nan="max", **random)
+        rounded = ft.round(part, name, rounding, nan="max", dtype=torch.float64, **random)
+        assert found[0].numpy().tobytes() == rounded.numpy().tobytes()
+        assert repr(found[1]) == repr(ft.tally(part, rounded, exact, name))

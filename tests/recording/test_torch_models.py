@@ -17,8 +17,8 @@ pytest.importorskip("torch.nn", reason="torch is not installed")
 torch = sys.modules["torch"]
 
 from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 from torch_models import HUGGING_FACE, MODELS, Case, make  # noqa: E402
+from torch_runs import Widened, wide  # noqa: E402
 
 from analysis.torch import capture  # noqa: E402
 from analysis.torch.calls import same_bits  # noqa: E402
@@ -35,23 +35,10 @@ def plain_kernels() -> Iterator[None]:
         yield
 
 
-class Widened(TorchDispatchMode):
-    """Casts to float32 inside a model become casts to float64."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = {k: torch.float64 if v is torch.float32 else v for k, v in (kwargs or {}).items()}
-        args = tuple(torch.float64 if one is torch.float32 else one for one in args)
-        return func(*args, **kwargs)
-
-
-def _wide(x: Any) -> Any:
-    return x.double() if x.is_floating_point() else x
-
-
 def _float64_run(case: Case) -> tuple[float, dict[str, np.ndarray]]:
     module = copy.deepcopy(case.module).double()
     with Widened():
-        loss = case.run(module, _wide)
+        loss = case.run(module, wide)
         loss.backward()
     return loss.item(), {name: p.grad.numpy() for name, p in module.named_parameters() if p.grad is not None}
 

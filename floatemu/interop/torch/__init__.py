@@ -32,6 +32,7 @@ from floatemu.interop.torch.matrices import mma as mma
 from floatemu.interop.torch.recipes import RECIPES as RECIPES
 from floatemu.interop.torch.recipes import Recipe as Recipe
 from floatemu.interop.torch.tallies import Tally as Tally
+from floatemu.interop.torch.tallies import round_with_tally as round_with_tally
 from floatemu.interop.torch.tallies import tally as tally
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "gemm",
     "matmul",
     "mma",
+    "round_with_tally",
     "ste_round",
     "tally",
 ]

@@ -13,7 +13,12 @@ from floatemu._core.tallies import tally_loop
 from floatemu.errors import UnsupportedError
 from floatemu.format import Format
 from floatemu.formats import get_format
-from floatemu.interop.torch.tensors import array, check
+from floatemu.interop.torch.faces import round
+from floatemu.interop.torch.tensors import array, check, stores
+from floatemu.projection import Projection, Rounding, Saturation, as_rounding
+from floatemu.target import carried_by, carrier_target
+
+Array = np.ndarray[Any, Any]
 
 SAFE = (1e-120, 1e140)
 """Largest magnitudes between which squares neither overflow nor, where they matter, underflow."""
@@ -89,30 +94,101 @@ def tally(before: Any, after: Any, exact: Any, fmt: Format | str) -> Tally:
     >>> found.saturated, found.flushed, found.zeros_exact, found.amax, found.local == found.error
     (1, 1, 1, 500.0, True)
     """
-    largest, normal = _limits(get_format(fmt))
+    fmt = get_format(fmt)
     given = [check(one, name) for one, name in ((before, "before"), (after, "after"), (exact, "exact"))]
     if len({(one.shape, one.device) for one in given}) > 1 or not all(one.is_floating_point() for one in given):
         shown = ", ".join(f"{one.dtype} {tuple(one.shape)} on {one.device}" for one in given)
         raise UnsupportedError(f"before, after, exact are {shown}; give floating tensors of one shape and device")
     if after.device.type != "cpu":
-        return _by_operations(*(one.double() for one in given), largest, normal)
-    flat = [array(one).reshape(-1) for one in given]
-    flat = [one.astype(np.float32) if one.dtype == np.float16 else one for one in flat]
+        limits = float(fmt.max), float(fmt.min_normal)
+        return _by_operations(given[0].double(), given[1].double(), given[2].double(), *limits)
+    flat = [_flat(one) for one in given]
     if flat[0].dtype != flat[1].dtype:
         flat[:2] = [one.astype(np.float64) for one in flat[:2]]
+    return _counted(flat, fmt, Projection(), "max", False)
+
+
+def round_with_tally(
+    x: Any,
+    fmt: Format | str,
+    exact: Any,
+    rounding: Rounding | str = Rounding.NEAREST_TIES_TO_EVEN,
+    *,
+    saturation: Saturation | str = Saturation.SAT_NONE,
+    random_bits: int | None = None,
+    seed: int | None = None,
+    stream: int = 0,
+    nan: str | None = None,
+    out: Any = None,
+) -> tuple[Any, Tally]:
+    """Round a tensor and compare it with exact values: :func:`round` and :func:`tally`, in one pass or two.
+
+    Parameters
+    ----------
+    x, exact : torch.Tensor
+        Of one shape and device; ``x`` of float32 or float64.
+    fmt, rounding, saturation, random_bits, seed, stream, nan
+        As for :func:`round`.
+    out : torch.Tensor, optional
+        Where the rounded numbers go; may be ``x``.
+
+    Returns
+    -------
+    rounded : torch.Tensor
+        Of x's dtype.
+    found : Tally
+
+    Raises
+    ------
+    FormatError, ProjectionError, UnsupportedError
+        As for :func:`round` and :func:`tally`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import floatemu.interop.torch as ft
+    >>> x = torch.tensor([1.1, 1000.0], dtype=torch.float64)
+    >>> rounded, found = ft.round_with_tally(x, "e4m3fn", x)
+    >>> rounded.tolist(), found.overflowed
+    ([1.125, nan], 1)
+    """
+    fmt, mode = get_format(fmt), as_rounding(rounding)
+    nearest = mode is Rounding.NEAREST_TIES_TO_EVEN and (fmt.has_nan or nan is not None) and carried_by(fmt, "float64")
+    plain = x.device.type == exact.device.type == "cpu" and stores(x.dtype, fmt) and x.shape == exact.shape
+    result = torch.empty_like(x) if out is None else out
+    alike = result.dtype == x.dtype in (torch.float32, torch.float64) and result.shape == x.shape
+    if nearest and plain and alike and x.is_contiguous() and result.is_contiguous() and exact.is_floating_point():
+        flat = [_flat(check(x)), _flat(result), _flat(check(exact))]
+        return result, _counted(flat, fmt, Projection(mode, saturation), nan, True)  # type: ignore[arg-type]
+    random: dict[str, Any] = {"random_bits": random_bits, "seed": seed, "stream": stream} if mode.stochastic else {}
+    rounded = round(x, fmt, mode, saturation=saturation, nan=nan, dtype=result.dtype, **random)
+    found = tally(x, rounded, exact, fmt)
+    return result.copy_(rounded), found
+
+
+def _flat(x: Any) -> Array:
+    found = array(x).reshape(-1)
+    return found.astype(np.float32) if found.dtype == np.float16 else found
+
+
+def _counted(flat: list[Array], fmt: Format, projection: Projection, nan: str | None, rounds: bool) -> Tally:
     counts, ends, sums = np.empty(8, np.int64), np.empty(3, np.int64), np.empty(5)
-    loop, bits = tally_loop(), np.array([largest, normal]).view(np.int64)
-    loop(*flat, bits[0], bits[1], 1.0, counts, ends, sums)
-    scale = _scale(float(ends.view(np.float64)[2]))
+    loop, target, bits = tally_loop(rounds), *_target(fmt, projection, nan)
+    loop(*flat, target, *bits, 1.0, counts, ends, sums)
+    top, least, largest = ends.view(np.float64).tolist()
+    scale = _scale(largest)
     if scale != 1.0:
-        loop(*flat, bits[0], bits[1], scale, counts, ends, sums)
-    top, least, _ = ends.view(np.float64).tolist()
-    return Tally(flat[1].size, *counts.tolist(), top, least, *(np.sqrt(sums) / scale).tolist())
+        loop(*flat, target, *bits, scale, counts, ends, sums)
+    norms = [math.sqrt(one) / scale for one in sums.tolist()]
+    return Tally._make((flat[1].size, *counts.tolist(), top, least, *norms))
 
 
-@lru_cache
-def _limits(fmt: Format) -> tuple[float, float]:
-    return float(fmt.max), float(fmt.min_normal)
+@lru_cache(maxsize=64)
+def _target(fmt: Format, projection: Projection, nan: str | None) -> tuple[Any, Any]:
+    # where binary64's words cannot carry the format, the loop does not round, and any target does
+    carried = fmt if carried_by(fmt, "float64") else get_format("binary64")
+    target = carrier_target(carried, projection, nan, "float64", False)
+    return target, np.array([float(fmt.max), float(fmt.min_normal)]).view(np.int64)
 
 
 def _scale(largest: float) -> float:
@@ -144,4 +220,4 @@ def _by_operations(x: Any, y: Any, e: Any, largest: float, normal: float) -> Tal
     norms = [one.square().sum().sqrt() for one in (y - x, x, y - e, e, y)]
     numbers = torch.stack([*(mask.sum().double() for mask in masks), *ends, *(one / scale for one in norms)]).tolist()
     top, least = numbers[8:10] if ends else (0.0, math.inf)
-    return Tally(y.numel(), *(int(one) for one in numbers[:8]), top, least, *numbers[-5:])
+    return Tally._make((y.numel(), *(int(one) for one in numbers[:8]), top, least, *numbers[-5:]))
