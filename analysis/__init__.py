@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import amp as amp
     from . import bounds as bounds
     from . import experiments as experiments
     from . import lab as lab
@@ -58,6 +59,7 @@ _WHERE = {
     "Run": "engine",
     "Stochastic": "arithmetics.stochastic",
     "Tape": "tape",
+    "amp": "",
     "analyze": "results",
     "bounds": "",
     "ensemble": "ensembles",

@@ -306,7 +306,7 @@ class LossScale:
     Attributes
     ----------
     intervals : tuple of Interval
-        One for each rounded tensor of the backward pass that has a nonzero element.
+        One for each rounded tensor that the scale multiplies and that has a nonzero element.
     low, high : int
         The scales 2^low .. 2^high fit all of them, if low <= high.
     feasible : bool
@@ -403,12 +403,11 @@ def loss_scale(run: Run, exact: Run, flushed: float = FLUSHED) -> LossScale:
     """
     if not 0 <= flushed < 1:
         raise UnsupportedError(f"flushed={flushed!r}: a share of elements, 0 <= flushed < 1")
-    found, seed = [], backward_seed(run.tape)
+    found = []
+    scaled = _scaled(run.tape)
     for node in run.tape.nodes:
         record = run.records[node.id]
-        # of the leaves, only the one that the pass starts from is scaled
-        scaled = node.direction == "backward" and (not node.leaf or node.id == seed)
-        if not scaled or record is None or record.format is None:
+        if node.id not in scaled or node.direction != "backward" or record is None or record.format is None:
             continue
         magnitude = np.abs(exact.value(node.id))
         kept = np.sort(magnitude[(magnitude > 0) & np.isfinite(magnitude)])
@@ -427,6 +426,18 @@ def loss_scale(run: Run, exact: Run, flushed: float = FLUSHED) -> LossScale:
     feasible = neediest.low <= tightest.high
     conflict = () if feasible else (neediest, tightest)
     return LossScale(tuple(found), neediest.low, tightest.high, feasible, conflict)
+
+
+def _scaled(tape: Tape) -> set[int]:
+    """Nodes that a factor of the loss multiplies: the leaf that the backward pass starts from, and what comes of it."""
+    seed = backward_seed(tape)
+    if seed is None:
+        return {node.id for node in tape.nodes if not node.leaf}
+    reach = {seed}
+    for node in tape.nodes:
+        if any(ref.node in reach for ref in node.inputs):
+            reach.add(node.id)
+    return reach
 
 
 def _log2(x: Fraction) -> float:

@@ -3,226 +3,22 @@
 from __future__ import annotations
 
 import fnmatch
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
-from itertools import product
 
 import floatemu as fe
 from floatemu.errors import UnsupportedError
 
-from .arithmetics.emulated import Emulated, Rounder
+from .numerics import OPERANDS, SUMS, Numerics
 from .ops import Kind, get_op
 from .tape import Node
 
 __all__ = ["NAMED", "OPERANDS", "SUMS", "Numerics", "Policy", "Rule"]
 
-OPERANDS, SUMS = 8, 15
-"""In the place of an output: where streams of operands begin, and that of partial sums."""
 NAMED = ("torch_amp", "fp8_recipe")
-SCALINGS = (None, "operands", "result", "all")
 _ACCEPTED = (
-    f"accepted: {', '.join(NAMED)}, mixed:FORMAT, mixed:FORMAT:ACCUMULATOR, FORMAT, FORMAT/SatFinite, FORMAT/ROUNDING"
+    f"accepted: {', '.join(NAMED)}, mixed:FORMAT, mixed:FORMAT:ACCUMULATOR, FORMAT, FORMAT/SatFinite, FORMAT/ROUNDING, "
+    "torch_amp:LOW/GRADIENTS+HIGH"
 )
-_LARGEST, _LEAST_EXPONENT = Fraction(sys.float_info.max), -1074  # of binary64
-
-
-def _format(given: fe.Format | str | None) -> fe.Format | None:
-    return None if given is None else fe.get_format(given)
-
-
-def _check_range(fmt: fe.Format) -> None:
-    if fmt.max > _LARGEST or fmt.emin - fmt.p + 1 < _LEAST_EXPONENT:
-        raise UnsupportedError(
-            f"{fmt.name} reaches beyond binary64 (emin {fmt.emin}, emax {fmt.emax}), in which replays hold their "
-            f"values; accepted: formats within binary64's range, such as binary64 or bfloat16"
-        )
-
-
-@dataclass(frozen=True)
-class Numerics:
-    """How one output of one node is computed.
-
-    Parameters
-    ----------
-    operands : Format or str, optional
-        Format that the operands are rounded to first; None uses them as they are.
-    accumulate : Format or str, optional
-        Format of products and partial sums in sums and matrix products; None rounds the result alone.
-    order : str
-        Order of such sums: "sequential" (by index), "pairwise", "blocked(32)" ...; see :class:`floatemu.Order`.
-    result : Format or str, optional
-        Format of the output; None keeps binary64.
-    projection : Projection
-        Rounding of operands, partial sums and result; saturation of operands and result. (A matrix unit rounds its
-        sums as the device does.)
-    unit : MatrixUnit, optional
-        Makes the matrix products: operands are rounded to its input formats (``gradients`` may name another format
-        that the same instruction takes), what it gives is rounded to ``result``.
-    promote_every : int, optional
-        With a unit: elements along K between two additions to a binary32 total; see :func:`floatemu.matrix.gemm`.
-    stream : int
-        Added to the streams of stochastic rounding.
-    gradients : Format or str, optional
-        Format of operands that were made in the backward pass; default ``operands``.
-    scaling : str, optional
-        "operands", "result" or "all": those are multiplied by a power of two first, for each tensor the largest that
-        keeps it within the format, and divided by it afterwards. Default: rounded as they are.
-
-    Raises
-    ------
-    UnsupportedError
-        If there is no such order, the unit is none for floating-point formats without block scales, or does not take
-        the operands' formats, or a format reaches beyond binary64.
-
-    Examples
-    --------
-    >>> Numerics(operands="e4m3fn", accumulate="binary32", result="bfloat16").result.name
-    'bfloat16'
-    """
-
-    operands: fe.Format | str | None = None
-    accumulate: fe.Format | str | None = None
-    order: str = "sequential"
-    result: fe.Format | str | None = None
-    projection: fe.Projection = field(default_factory=fe.Projection)
-    unit: fe.matrix.MatrixUnit | None = None
-    stream: int = 0
-    gradients: fe.Format | str | None = None
-    promote_every: int | None = None
-    scaling: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.unit is not None:
-            self._check_unit(self.unit)
-            if self.operands is None:
-                object.__setattr__(self, "operands", self.unit.a)
-        if self.gradients is None:
-            object.__setattr__(self, "gradients", self.operands)
-        for name in ("operands", "gradients", "accumulate", "result"):
-            chosen = _format(getattr(self, name))
-            if chosen is not None:
-                _check_range(chosen)
-            object.__setattr__(self, name, chosen)
-        fe.Order.parse(self.order)
-        if self.scaling not in SCALINGS:
-            raise UnsupportedError(f"scaling={self.scaling!r}; accepted: None, operands, result, all")
-        if self.promote_every is not None and self.unit is None:
-            raise UnsupportedError("promote_every is a matter of a matrix unit; give unit= too")
-        if self.unit is not None:
-            for pair in product((_format(self.operands), _format(self.gradients)), repeat=2):
-                self.unit_for(*pair)
-
-    @staticmethod
-    def _check_unit(unit: object) -> None:
-        if not isinstance(unit, fe.matrix.MatrixUnit):
-            raise UnsupportedError(f"unit is {unit!r}; give a MatrixUnit, for instance from fe.matrix.find(...)")
-        if not isinstance(unit.a, fe.Format) or unit.scale is not None:
-            raise UnsupportedError(f"{unit.name} takes integers or block scales; replays have neither")
-
-    def unit_for(self, left: fe.Format | None, right: fe.Format | None) -> fe.matrix.MatrixUnit | None:
-        """Return the row of the unit's instruction that takes operands of these formats; None without a unit.
-
-        Parameters
-        ----------
-        left, right : Format
-
-        Returns
-        -------
-        MatrixUnit or None
-
-        Raises
-        ------
-        UnsupportedError
-            If the instruction takes no such operands.
-        """
-        unit = self.unit
-        if unit is None or (unit.a, unit.b) == (left, right):
-            return unit
-        rows = fe.matrix.units(unit.architecture, (left, right), unit.output, unit.instruction, scale=None)
-        same = [row for row in rows if set(row.shapes) & set(unit.shapes)]
-        if not same:
-            names = " and ".join(fmt.name for fmt in (left, right) if fmt is not None)
-            raise UnsupportedError(f"{unit.name} is of an instruction that takes no operands in {names}")
-        return same[0]
-
-    @property
-    def format(self) -> fe.Format | None:
-        """Format of the result."""
-        return _format(self.result)
-
-    def rounder(self, seed: int, stream: int) -> Rounder | None:
-        """Return what rounds the result; None where it stays binary64.
-
-        Parameters
-        ----------
-        seed, stream : int
-
-        Returns
-        -------
-        Rounder or None
-        """
-        if self.format is None:
-            return None
-        return Rounder(self.format, self.projection, seed, stream + self.stream, self.scaling in ("result", "all"))
-
-    def operand_rounder(self, gradient: bool, seed: int, stream: int) -> Rounder | None:
-        """Return what rounds an operand; None where it is used as it is.
-
-        Parameters
-        ----------
-        gradient : bool
-            Whether the operand was made in the backward pass.
-        seed, stream : int
-
-        Returns
-        -------
-        Rounder or None
-        """
-        fmt = _format(self.gradients if gradient else self.operands)
-        if fmt is None:
-            return None
-        return Rounder(fmt, self.projection, seed, stream + self.stream, self.scaling in ("operands", "all"))
-
-    @property
-    def plain(self) -> bool:
-        """Whether the result alone is rounded: operands as they are, sums in binary64."""
-        return self.operands is None and self.gradients is None and self.accumulate is None
-
-    def sum_rounder(self, seed: int, stream: int) -> Rounder | None:
-        """Return what rounds products and partial sums; None where they stay binary64.
-
-        Parameters
-        ----------
-        seed, stream : int
-
-        Returns
-        -------
-        Rounder or None
-        """
-        fmt = _format(self.accumulate)
-        unsaturated = replace(self.projection, saturation=fe.Saturation.SAT_NONE)
-        return None if fmt is None else Rounder(fmt, unsaturated, seed, stream + self.stream)
-
-    def arithmetic(self, gradients: Sequence[bool], seed: int = 0, stream: int = 0) -> Emulated:
-        """Return what computes the unrounded result.
-
-        Parameters
-        ----------
-        gradients : sequence of bool
-            Of each operand, whether it was made in the backward pass.
-        seed, stream : int
-            Of partial sums that are rounded stochastically.
-
-        Returns
-        -------
-        Emulated
-        """
-        unit = self.unit
-        if unit is not None and len(gradients) == 2:
-            unit = self.unit_for(*(_format(self.gradients if made else self.operands) for made in gradients))
-        return Emulated(self.sum_rounder(seed, stream), self.order, unit, self.promote_every)
 
 
 @dataclass(frozen=True)
@@ -434,15 +230,43 @@ class Policy:
         return Policy(f"mixed:{fe.get_format(compute).name}{sums}{suffix}", tuple(rules))
 
     @staticmethod
+    def autocast(low: str, high: str = "binary32", gradients: str | None = None) -> Policy:
+        """Return torch's mixed precision for any formats.
+
+        Matrix products take operands in ``low``, add in binary32 and give ``low``; loss, normalisation, softmax, and
+        exp, log, sum, div, sqrt, rsqrt, erf work in ``high``, as do updates and parameters; all else in ``low``.
+
+        Parameters
+        ----------
+        low, high : str
+        gradients : str, optional
+            In place of ``low`` in the backward pass.
+
+        Returns
+        -------
+        Policy
+
+        Examples
+        --------
+        >>> Policy.autocast("e4m3fn", "bf16", "e5m2").numerics(Node(0, "matmul", direction="backward")).result.name
+        'e5m2'
+        """
+        mixed, back = (Policy.mixed(fmt, master=high).rules for fmt in (low, gradients or low))
+        products = replace(mixed[-3].numerics, result=back[-1].numerics.result, gradients=gradients or low)
+        wide = Rule(Numerics(result=high), op="exp|log|sum|div|sqrt|rsqrt|erf")
+        made = (Rule(products, op="matmul", direction="backward"), mixed[-3], wide)
+        name = f"torch_amp:{low}{f'/{gradients}' if gradients else ''}+{high}"
+        return Policy(name, (*mixed[:-3], *made, Rule(back[-1].numerics, direction="backward"), mixed[-1]))
+
+    @staticmethod
     def named(name: str) -> Policy:
         """Return a policy by name.
 
         Parameters
         ----------
         name : str
-            ``torch_amp``: autocast to binary16: matrix products take binary16 and give binary16 with binary32
-            sums; loss and exp, log, sum, div, sqrt, rsqrt, erf work in binary32; all else in binary16; parameters stay
-            binary32. ``fp8_recipe``: matrix products take weights and activations in e4m3fn and gradients in e5m2
+            ``torch_amp``: :meth:`autocast` to binary16; ``torch_amp:LOW``, ``torch_amp:LOW/GRADIENTS+HIGH``: to others.
+            ``fp8_recipe``: matrix products take weights and activations in e4m3fn and gradients in e5m2
             (saturating, without scaling), add in binary32, give bfloat16; all else in bfloat16, loss in binary32;
             parameters stay binary32. ``mixed:FORMAT`` and ``mixed:FORMAT:ACCUMULATOR``. ``FORMAT`` and
             ``FORMAT/MODE...``: uniform, with a rounding or saturation mode, such as ``e4m3fn/SatFinite`` or
@@ -465,10 +289,7 @@ class Policy:
         if not isinstance(name, str):
             raise UnsupportedError(f"the policy {name!r} is {type(name).__name__}, not a name; {_ACCEPTED}")
         if name == "torch_amp":
-            full = Numerics(result="binary32")
-            rule = Rule(full, op="exp|log|sum|div|sqrt|rsqrt|erf")
-            mixed = Policy.mixed("binary16")
-            return Policy(name, (*mixed.rules[:-2], rule, mixed.rules[-1]))
+            return Policy(name, Policy.autocast("binary16").rules)
         if name == "fp8_recipe":
             product = Numerics(
                 operands="e4m3fn",
@@ -483,6 +304,9 @@ class Policy:
             if head == "mixed" and rest:
                 compute, _, accumulate = rest.partition(":")
                 return Policy.mixed(compute, accumulate or "binary32")
+            if head == "torch_amp" and rest:
+                low, _, high = rest.partition("+")
+                return Policy.autocast(low.partition("/")[0], high or "binary32", low.partition("/")[2] or None)
             return _uniform_by_name(name)
         except (fe.FormatError, fe.ProjectionError) as error:
             raise UnsupportedError(f"no policy is named {name!r} ({error}); {_ACCEPTED}") from None

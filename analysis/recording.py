@@ -9,7 +9,7 @@ from floatemu.errors import UnsupportedError
 
 from .tape import Tape
 
-__all__ = ["record"]
+__all__ = ["record", "record_made", "unfollowed"]
 
 
 def record(
@@ -74,3 +74,80 @@ def record(
     except ImportError as error:
         raise UnsupportedError(f"record needs torch ({error}): pip install 'floatemu[torch]'") from None
     return recorded(module, *inputs, loss=loss, optimizer=optimizer, keywords=keywords, decompose=decompose, name=name)
+
+
+def record_made(spec: str, arguments: Mapping[str, str], seed: int) -> Tape:
+    """Record the model that a function of the user's own makes: what ``floatemu trace --torch`` traces.
+
+    Parameters
+    ----------
+    spec : str
+        MODULE:FUNCTION, or FILE.py:FUNCTION. The function returns (module, inputs, loss) or (module, inputs, loss,
+        optimizer); inputs are a tensor, a tuple of arguments, or a dict of named ones.
+    arguments : mapping of str to str
+        For the function; texts that are numbers become numbers.
+    seed : int
+        Of torch's generator, before anything is made.
+
+    Returns
+    -------
+    Tape
+
+    Raises
+    ------
+    UnsupportedError
+        If the function cannot be found, it or the model raises, it returns something else, or torch is missing.
+
+    Examples
+    --------
+    With torch, ``record_made("mypkg.mymodule:make_model", {"width": "64"}, 0)``.
+
+    >>> record_made("none", {}, 0)
+    Traceback (most recent call last):
+        ...
+    floatemu.errors.UnsupportedError: 'none' names no function; accepted: MODULE:FUNCTION or FILE.py:FUNCTION
+    """
+    where, sign, name = spec.rpartition(":")
+    if not sign or not where or not name.isidentifier():
+        raise UnsupportedError(f"{spec!r} names no function; accepted: MODULE:FUNCTION or FILE.py:FUNCTION")
+    try:
+        from .torch import record_made as recorded
+    except ImportError as error:
+        raise UnsupportedError(f"--torch needs torch ({error}): pip install 'floatemu[torch]'") from None
+    return recorded(spec, arguments, seed)
+
+
+_LIMITS = {
+    "opaque": "operations without a rule, constants here",
+    "drawn": "random numbers, those of the recorded run",
+    "frozen": "decisions kept as they were recorded",
+    "escapes": "numbers that became Python's, by module",
+}
+
+
+def unfollowed(tape: Tape) -> list[str]:
+    """Return what a recorded tape could not follow, in words: no error is seen in it.
+
+    Parameters
+    ----------
+    tape : Tape
+
+    Returns
+    -------
+    list of str
+        A line for each kind of which there is any.
+
+    Examples
+    --------
+    >>> import dataclasses, analysis as an
+    >>> tape = an.nets.chain(1.0, 0.5, 2)
+    >>> unfollowed(tape), unfollowed(dataclasses.replace(tape, meta={"opaque": {"aten.sort": 2}}))
+    ([], ['operations without a rule, constants here: aten.sort (2)'])
+    """
+    found = []
+    for key, words in _LIMITS.items():
+        counts = tape.meta.get(key)
+        if isinstance(counts, Mapping) and counts:
+            named = ", ".join(f"{name or 'outside of modules'} ({count})" for name, count in sorted(counts.items()))
+            found.append(f"{words}: {named}")
+    return found

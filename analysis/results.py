@@ -33,6 +33,7 @@ from .engine import Run, check_tape, replay
 from .events import Event
 from .ops import Kind, get_op
 from .policy import Policy
+from .recording import record_made, unfollowed
 from .reference import Reference, finest_unit
 from .reference import reference as make_reference
 from .report.manifest import manifest
@@ -392,6 +393,7 @@ def _policies(policies: Sequence[str], formats: Sequence[str]) -> list[Policy]:
 def run_trace(
     *,
     net: str = "mlp",
+    factory: str | None = None,
     arguments: Mapping[str, str] | None = None,
     data: Any = "digits",
     policies: Sequence[str] = (),
@@ -409,8 +411,10 @@ def run_trace(
     ----------
     net : str
         A name in :data:`analysis.nets.NETS`.
+    factory : str, optional
+        Instead of a net: a torch model of the user's own; see :func:`analysis.recording.record_made`.
     arguments : mapping of str to str, optional
-        Arguments of the net as texts; see :func:`analysis.nets.build`.
+        Arguments of the net as texts, see :func:`analysis.nets.build`; or of the factory.
     data : str or path
         For the nets that take data; see :func:`analysis.datasets.load`.
     policies, formats : sequence of str
@@ -448,7 +452,10 @@ def run_trace(
         raise UnsupportedError("min_bits is NaN, which no result meets; accepted: a number of bits")
     chosen = _policies(policies, formats)
     own = isinstance(data, str) and data == "digits"  # what the nets on data take by themselves, and others not at all
-    tape = nets.build(net, arguments, data=None if own else data, seed=None if net == "chain" else seed)
+    if factory is not None:
+        tape = record_made(factory, arguments or {}, seed)
+    else:
+        tape = nets.build(net, arguments, data=None if own else data, seed=None if net == "chain" else seed)
     total = 2 + 2 * len(chosen)
 
     def tell(done: int, text: str) -> None:
@@ -463,13 +470,13 @@ def run_trace(
         analyses.append(analyze(tape, policy, exact, target))
         runs.append(analyses[-1].to_json())
     files: list[str] = []
-    notes: list[str] = []
+    notes = unfollowed(tape)
     failures = [] if min_bits is None else [text for found in analyses if (text := _too_few(found, min_bits))]
     result = {
         "seed": seed,
         "ok": not failures,
         "failures": failures,
-        "net": {"name": net, "args": plain(dict(tape.meta))},
+        "net": {"name": factory or net, "args": plain(dict(tape.meta))},
         "data": tape.meta.get("data"),
         "reference": plain(exact.to_json()),
         "min_bits": plain(min_bits),

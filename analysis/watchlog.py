@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from floatemu.errors import UnsupportedError
-from floatemu.storage import FileError
+from floatemu.errors import FileError, UnsupportedError
 
 from .tensorboard import EventWriter
 from .terminal import plain, version

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..attribution import Attribution
 from ..comparison import TargetReport
 from ..events import Event
+from ..recording import unfollowed
 from ..terminal import plain
 from ..verdict import plural
 from .content import Content
@@ -49,13 +50,14 @@ def verdict(content: Content, prefix: str) -> str:
         ("with the exact decisions", cell(content.pinned), "relative error when every comparison falls as it should"),
         ("range events", str(ranged), "nodes on the way to the target that left the range of their format"),
     )
+    limits = "".join(f"<p>{escape(line)}</p>\n" for line in unfollowed(content.found.tape))
     boxes = "".join(
         f'<div class="tile" title="{escape(hint)}"><b>{escape(what)}</b><span>{escape(name)}</span></div>'
         for name, what, hint in tiles
     )
     return (
         f'<div class="verdict{" lost" if lost else ""}"><p class="lead">{escape(first + dot.strip())}</p>'
-        f"<p>{escape(rest)}</p></div>\n"
+        f"<p>{escape(rest)}</p></div>\n{limits}"
         f'<div class="tiles">{boxes}</div>\n{_targets(content.targets)}'
     )
 

@@ -9,6 +9,7 @@ Examples
 
 from __future__ import annotations
 
+from .factory import record_made
 from .record import capture, record
 
-__all__ = ["capture", "record"]
+__all__ = ["capture", "record", "record_made"]

@@ -23,6 +23,8 @@ from ..training.stepping import Stepper
 
 __all__ = ["LossScale", "Pass", "clipped", "gradients", "scale_leaf", "treat"]
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 TINY = 1e-6
 """What PyTorch adds to a norm before it divides by it."""
 
@@ -66,10 +68,12 @@ class LossScale:
         if scaler is None or scaler.interval is None:
             return False
         self._good = self._good + 1 if finite else 0
+        # in binary32, as torch keeps it: it may fall to zero, and does not grow to infinity
         if not finite:
-            self.value *= scaler.backoff
+            self.value = float(np.float32(self.value * scaler.backoff))
         elif self._good == scaler.interval:
-            self.value, self._good = self.value * scaler.growth, 0
+            self._good, grown = 0, self.value * scaler.growth
+            self.value = float(np.float32(grown)) if grown <= _LARGEST else self.value
         return not finite
 
 

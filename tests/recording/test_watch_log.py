@@ -14,7 +14,7 @@ import analysis as an
 from analysis.tensorboard import EventWriter, crc32c, masked
 from analysis.watchlog import COLUMNS, Log, NonFinite, Row, read_log
 from floatemu import UnsupportedError
-from floatemu.storage import FileError
+from floatemu.errors import FileError
 
 ROOT = Path(__file__).resolve().parents[2]
 ROW = Row(3, 1, 0, "live", "mm", "head", "forward", "a.py:1", "bfloat16", (2, 3), 6, 1.5, 0.5, 2.0, 1.0, 0.25, 0.125,

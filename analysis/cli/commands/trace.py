@@ -18,13 +18,21 @@ ON_DATA = ("mlp", "residual_mlp", "cnn")
 @command("trace")
 @click.option("--net", type=OneOf(NETS), default="mlp", show_default=True, help=f"One of {', '.join(NETS)}.")
 @click.option(
+    "--torch",
+    "factory",
+    type=Word(),
+    metavar="MODULE:FUNCTION",
+    default=None,
+    help="Instead of a net: a function, or FILE.py:FUNCTION, that returns torch's (module, inputs, loss[, optimizer]).",
+)
+@click.option(
     "--arg",
     "arguments",
     type=Pair(),
     metavar="NAME=VALUE",
     multiple=True,
     help="Argument of the net, such as length=100, sizes=64,32,10 or optimizer=adam; repeat for more. "
-    "A wrong name lists those the net takes.",
+    "A wrong name lists those the net takes. With --torch: of the function.",
 )
 @click.option(
     "--data", type=Word(), help=f"For {', '.join(ON_DATA)}: digits (default), or a .npz or .csv file with X and y."
@@ -46,6 +54,7 @@ ON_DATA = ("mlp", "residual_mlp", "cnn")
 @click.option("--seed", type=SEED, default=None, help="Seed of weights and data; none for chain.  [default: 0]")
 def trace(
     net: str,
+    factory: str | None,
     arguments: tuple[tuple[str, str], ...],
     data: str | None,
     policies: tuple[str, ...],
@@ -67,13 +76,20 @@ def trace(
             hint="floatemu trace --format bf16 --format e4m3fn",
         )
     for option, value in (("--data", data), ("--seed", seed)):
-        if net == "chain" and value is not None:
+        if factory is None and net == "chain" and value is not None:
             raise BadInput(
                 f"the chain takes no {option}: it starts from 100000, without data and without chance",
                 given=f"{option} {value}",
                 accepted=f"--net chain without {option}, or --net mlp",
                 hint=f"leave {option} out, or trace --net mlp",
             )
+    if factory is not None and (data is not None or net != "mlp"):
+        raise BadInput(
+            "--torch traces a model of your own, which brings its data: it goes with neither --net nor --data",
+            given=f"--torch {factory}",
+            accepted="--torch MODULE:FUNCTION, or --net with --data",
+            hint="leave --net and --data out",
+        )
     if data is not None and net not in ON_DATA:
         raise BadInput(
             f"{net} takes no --data: its data are synthetic",
@@ -90,12 +106,13 @@ def trace(
         with about(name, "see `floatemu trace --help`"):
             Policy.named(name)
     folder = None if out is None else writable_folder(Path(out))
-    named = {"data": data, "target": target, **dict(arguments)}
+    named = {"torch": factory, "data": data, "target": target, **dict(arguments)}
     named = {key: value for key, value in named.items() if value is not None}
     given = named if arguments or len(named) > 1 else next(iter(named.values()), None)
     with about(given, "see `floatemu trace --help`"), progress_bar() as progress:
         found = run_trace(
             net=net,
+            factory=factory,
             arguments=dict(arguments),
             data="digits" if data is None else data,
             policies=list(policies),
