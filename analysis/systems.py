@@ -98,6 +98,11 @@ def print_difference(result: Mapping[str, Any], console: Console) -> None:
     kind = "numbers (all there are)" if result["exhaustive"] else "probes around every value and tie"
     console.print(f"[bold]{escape(result['a'])} and {escape(result['b'])}, casts into {result['format']}[/bold]")
     console.print(f"{result['compared']} {result['source']} {kind}: {result['differ']} results differ")
+    for name in (result["a"], result["b"]):
+        if name in fe.presets.PRESETS:
+            preset = fe.presets.PRESETS[name]
+            does = preset.rule(result["source"], result["format"]).describe(result["source"])
+            console.print(escape(f"{name}: {preset.title} ({preset.evidence}); {does}"))
     for cause in result["causes"]:
         console.print(f"\n[bold]{cause['count']} {cause['name']}[/bold]: {cause['meaning']}")
         table = Table(box=None, header_style="bold", pad_edge=False)

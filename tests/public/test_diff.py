@@ -46,6 +46,8 @@ def test_the_page_names_causes_and_shows_operands(run):
     status, out, err = run("--a", "torch", "--b", "ml_dtypes", "--source", "float64", "--examples", "2")
     assert (status, err) == (1, "")
     assert "4190 results differ" in out
+    assert "(double rounding); saturates, infinity included" in " ".join(out.split())
+    assert "measured: torch 2.13.0" in " ".join(out.split())
     assert "overflow: the operand is above the largest value" in " ".join(out.split())
     assert "0x7e" in out
 
