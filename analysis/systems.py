@@ -106,8 +106,10 @@ def print_difference(result: Mapping[str, Any], console: Console) -> None:
     for cause in result["causes"]:
         console.print(f"\n[bold]{cause['count']} {cause['name']}[/bold]: {cause['meaning']}")
         table = Table(box=None, header_style="bold", pad_edge=False)
-        for title in ("x", "", escape(result["a"]), "", escape(result["b"]), ""):
-            table.add_column(title, justify="right", no_wrap=True)
+        for title, key in (("x", "x"), (escape(result["a"]), "a"), (escape(result["b"]), "b")):
+            width = max((len(shown[key] or "") for shown in cause["examples"]), default=0)
+            table.add_column(title, justify="right", overflow="fold")
+            table.add_column("", no_wrap=True, min_width=width)  # codes are whole, however narrow the page
         for shown in cause["examples"]:
             cells = (repr(shown["x_value"]), shown["x"], repr(shown["a_value"]), shown["a"] or "")
             table.add_row(*cells, repr(shown["b_value"]), shown["b"] or "")

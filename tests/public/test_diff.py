@@ -1,6 +1,7 @@
 """``floatemu diff``: exit status, one JSON object of its schema, the page, and how long it takes."""
 
 import json
+import re
 import time
 from importlib import resources
 
@@ -50,6 +51,15 @@ def test_the_page_names_causes_and_shows_operands(run):
     assert "measured: torch 2.13.0" in " ".join(out.split())
     assert "overflow: the operand is above the largest value" in " ".join(out.split())
     assert "0x7e" in out
+
+
+def test_codes_are_whole_on_a_narrow_page(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    _, out, _ = run(
+        "--a", "exact", "--b", "ml_dtypes", "--format", "bfloat16", "--source", "float64", "--examples", "1"
+    )
+    assert len(re.findall(r"0x[0-9a-f]{16}\b", out)) >= 2
+    assert "…" not in out
 
 
 def test_the_list_has_every_system_with_its_evidence(run):
