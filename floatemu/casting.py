@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from floatemu.codec import code_dtype, decode, encode
+from floatemu.errors import FormatError
 from floatemu.format import Format
 from floatemu.formats import get_format
 from floatemu.projection import Projection, Rounding, Saturation
@@ -117,6 +118,11 @@ class Rule:
         Whether results are numbers of binary32, not codes; infinities stay what they are, unless ``infinity`` says
         otherwise, and NaNs with ``Nan.KEPT``.
 
+    Raises
+    ------
+    FormatError
+        If a name is not a canonical one of a format, or a span is empty.
+
     Examples
     --------
     >>> rule = Rule("e4m3fn", via="binary32", projection=Projection(saturation="SAT_FINITE"))
@@ -139,6 +145,17 @@ class Rule:
     spans: tuple[Span, ...] = ()
     values: Format | None = None
     carried: bool = False
+
+    def __post_init__(self) -> None:
+        for target in self.targets.split():
+            if get_format(target).name != target:
+                raise FormatError(f"a rule's targets are canonical names: {get_format(target).name}, not {target!r}")
+        strange = set(self.sources.split()) - {*FLOATS.split(), "int64"}
+        if strange or not self.sources.split() or not self.targets.split():
+            raise FormatError(f"a rule's sources are {self.sources!r}; accepted: {FLOATS} int64, at least one")
+        for span in self.spans:
+            if not 0 <= span.low < span.high:
+                raise FormatError(f"a span needs 0 <= low < high, but low = {span.low} and high = {span.high}")
 
     def narrowings(self, source: Format | None) -> list[Format]:
         """Return the formats of ``via`` that an operand of ``source`` (None: an integer) is rounded to."""

@@ -3,6 +3,8 @@
 import hashlib
 import importlib.util
 import json
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -231,6 +233,29 @@ def test_what_is_flushed_is_tiny_after_rounding_without_a_least_exponent():
     assert value("jax", x, "bfloat16") == [2.0**-126, 0.0]
 
 
+@pytest.mark.parametrize("fmt", [fmt.name for fmt in fe.FORMATS.values() if fmt.k <= 16])
+def test_exact_is_encode(fmt):
+    for source in ("binary16", "binary32", "int64"):
+        x = probes(source, fmt)
+        nan = None if fe.get_format(fmt).has_nan else "zero"
+        assert np.array_equal(fe.cast(x, fmt, "exact"), fe.encode(x, fmt, nan=nan)), source
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"targets": "float8_e4m3fn"}, "canonical names: e4m3fn"),
+        ({"targets": "e4m9"}, "no format is named"),
+        ({"targets": "e5m2", "sources": "float32"}, "accepted: binary16"),
+        ({"targets": ""}, "at least one"),
+        ({"targets": "e5m2", "spans": (Span(2.0, 2.0, Result.MAX),)}, "0 <= low < high"),
+    ],
+)
+def test_a_wrong_rule_is_refused_where_it_is_written(wrong, message):
+    with pytest.raises(fe.FormatError, match=message):
+        Rule(**wrong)
+
+
 # What was recorded of each library.
 
 
@@ -291,6 +316,16 @@ def test_a_record_counts_what_is_not_exact():
     assert row["inexact"] == 964
     first = row["first"][0]
     assert first["given"] != first["exact"]
+
+
+def test_a_library_is_asked_without_floatemu(tmp_path):
+    """The file of libraries runs alone, isolated, as the recording does it; what a library lacks is left out."""
+    np.savez(tmp_path / "probes.npz", **{"binary64 binary16": [1 + 2**-11 + 2**-40], "binary64 e5m2": [1.0]})
+    command = [sys.executable, "-I", peers.__file__, "numpy", str(tmp_path / "probes.npz"), str(tmp_path / "out.npz")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
+    with np.load(tmp_path / "out.npz") as found:
+        assert {key: found[key].tolist() for key in found.files} == {"binary64 binary16": [0x3C01]}
+    assert "numpy, binary64 e5m2: Absent" in done.stderr
 
 
 # Libraries that are here.
