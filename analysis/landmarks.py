@@ -271,6 +271,34 @@ def short(value: Fraction) -> str:
     return decimal(value, 4).removeprefix("≈") if exact.startswith("≈") else exact
 
 
+def block_formats() -> list[dict[str, Any]]:
+    """Return the block formats in words and numbers, as JSON holds them.
+
+    Returns
+    -------
+    list of dict
+        ``name``, ``aliases``, ``element``, ``block``, ``scale``, ``rule``, ``outer``, ``bits_per_number``.
+
+    Examples
+    --------
+    >>> block_formats()[0]["element"], block_formats()[0]["block"]
+    ('e4m3fn', 32)
+    """
+    return [
+        {
+            "name": fmt.name,
+            "aliases": list(fe.block.ALIASES[fmt.name]),
+            "element": fmt.element.name,
+            "block": fmt.block,
+            "scale": fmt.scale.name,
+            "rule": fmt.rule.name,
+            "outer": None if fmt.outer is None else fmt.outer.name,
+            "bits_per_number": fmt.bits_per_number,
+        }
+        for fmt in fe.block.FORMATS.values()
+    ]
+
+
 def print_table(formats: list[fe.Format], console: Console) -> None:
     """Print the table of formats.
 
@@ -300,6 +328,10 @@ def print_table(formats: list[fe.Format], console: Console) -> None:
     for fmt in formats:
         aliases.add_row(fmt.name, ", ".join(fe.ALIASES.get(fmt.name, ())))
     console.print(aliases)
+    console.print()
+    console.print("[bold]blocks that share a scale[/bold] (docs/blocks.md)")
+    for block in fe.block.FORMATS.values():
+        console.print(block.describe(), highlight=False)
     console.print()
     console.print(
         "Long values are shown with four digits; `floatemu formats NAME` gives them exactly. "

@@ -20,7 +20,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from floatemu._core import arithmetic, kernels
-from floatemu._core.exact import bits_of, float_of, fma32, fma64, odd_quotient, to_odd
+from floatemu._core.exact import bits_of, float_of, fma64, odd_quotient, to_odd
 from floatemu._core.rounding import NE, away, decode_code, pick, project_scaled
 
 EXACT, DIVIDE, MULTIPLY = range(3)
@@ -28,6 +28,9 @@ EXACT, DIVIDE, MULTIPLY = range(3)
 
 LENGTHS = (16, 32, 128)
 """Lengths of blocks that have loops of their own, whose count the compiler knows."""
+
+STEPS = 256
+"""Codes of a scale that are looked up rather than computed."""
 
 TILE = 1024
 """Numbers whose scales are spread out at a time."""
@@ -103,13 +106,18 @@ def quotients_of(carrier: str) -> Callable[..., Any]:
     number: Any = np.float32 if t == 23 else np.float64
     top = w(1 << (31 if t == 23 else 63))
     infinity = w((255 << 23) if t == 23 else (2047 << 52))
-    fused = fma32 if t == 23 else fma64
 
     def exact(x: Any, bits: Any, s: Any) -> Any:
-        """Bits of x / s rounded to odd: never to infinity where x is finite, nor to zero where it is not zero."""
-        q = number(x / s)
+        """Bits of x / s rounded to odd: never to infinity where x is finite, nor to zero where it is not zero.
+
+        A quotient of numbers of 24 and 28 bits is a number of 24 bits or differs from each by 2^-52 of it, so that in
+        binary64 it lies on the right side.
+        """
+        wide = np.float64(x) / s
+        q = number(wide)
         mag = w(bits & w(top - w(1)))
-        out = to_odd(w, q, w(number(q).view(w)), fused(-q, s, x))
+        error = wide - np.float64(q) if t == 23 else fma64(-wide, s, np.float64(x))
+        out = to_odd(w, q, w(number(q).view(w)), error)
         out = pick(w, q == number(0), w(w(bits & top) | w(mag != w(0))), out)
         over = (w(out & w(top - w(1))) == infinity) & (mag < infinity)
         return w(out - w(over))
@@ -122,14 +130,14 @@ def quotients_of(carrier: str) -> Callable[..., Any]:
                 result[i] = exact(x[i], bits[i], scales[i])
         elif formula == DIVIDE:
             for i in range(x.size):
-                result[i] = number(x[i] / scales[i]).view(w)
+                result[i] = number(x[i] / number(scales[i])).view(w)
         else:
             for i in range(x.size):
-                result[i] = number(x[i] * number(number(1) / scales[i])).view(w)
+                result[i] = number(x[i] * number(number(1) / number(scales[i]))).view(w)
         for i in range(x.size):
             mag = w(bits[i] & w(top - w(1)))
             zero = pick(w, mag < infinity, w(bits[i] & top), bits[i])
-            result[i] = pick(w, scales[i] == number(0), zero, result[i])
+            result[i] = pick(w, scales[i] == 0, zero, result[i])
 
     register_jitable(kernels.named(quotients, f"quotients {carrier}"))
     return quotients
@@ -147,9 +155,11 @@ def scales_loop(carrier: str) -> Callable[..., Any]:
     Returns
     -------
     callable
-        ``loop(bits, shape, codes, values, scaling, target, layout, table)``: carrier bits of matrices, or of
+        ``loop(bits, shape, codes, values, scaling, target, layout, table, steps)``: carrier bits of matrices, or of
         whole bands of one; (rows, cols, inner, block_rows, block_cols); for each block, in C order, the code of its
         scale (uint64) and what its numbers are divided by (binary64). ``table``: values of the first codes of scales.
+        ``steps``: STEPS carrier bits, the least magnitude that has each code or a higher one, or none at all:
+        scales are then computed.
     """
     word: Any = kernels.CARRIERS[carrier]
     w, t = word
@@ -177,7 +187,17 @@ def scales_loop(carrier: str) -> Callable[..., Any]:
 
     register_jitable(kernels.named(ratio_of, f"ratio {carrier}"))
 
-    def loop(bits: Any, shape: Any, codes: Any, values: Any, scaling: Any, target: Any, layout: Any, table: Any) -> Any:
+    def loop(
+        bits: Any,
+        shape: Any,
+        codes: Any,
+        values: Any,
+        scaling: Any,
+        target: Any,
+        layout: Any,
+        table: Any,
+        steps: Any,
+    ) -> Any:
         rows, cols, inner, block_rows, block_cols = shape
         limit = infinity if scaling.finite else all_bits
         groups = (cols + block_cols - 1) // block_cols
@@ -212,6 +232,13 @@ def scales_loop(carrier: str) -> Callable[..., Any]:
                 for j in range(found.size):
                     if found[j] >= infinity:
                         code = u(scaling.nan)
+                    elif steps.size == STEPS:  # the scale never falls as the magnitude grows
+                        p = 0
+                        half = STEPS // 2
+                        while half > 0:
+                            p += half * (steps[p + half] <= found[j])
+                            half //= 2
+                        code = u(p)
                     else:
                         code = scale_code(u, ratio_of(w(found[j]).view(number), scaling), scaling, target)
                     codes[place] = code
@@ -222,6 +249,35 @@ def scales_loop(carrier: str) -> Callable[..., Any]:
                     place += 1
 
     return kernels.compiled(loop, f"block scales {carrier}")
+
+
+def first_block(r: Any, shape: Any) -> Any:
+    """The first of the blocks in which the numbers of row ``r`` lie, of all matrices' rows."""
+    rows, cols, inner, block_rows, block_cols = shape
+    bands = (rows + block_rows - 1) // block_rows
+    return (r // rows * bands + r % rows // block_rows) * ((cols + block_cols - 1) // block_cols * inner)
+
+
+def spread(scales: Any, own: Any, begin: Any, inner: Any, block_cols: Any) -> Any:
+    """Write out the scale of each of a row's numbers, from number ``begin`` on; ``own``: those of the row's blocks."""
+    p = 0
+    while p < scales.size:
+        c = (begin + p) // inner
+        place = c // block_cols * inner
+        if inner == 1:  # one scale up to the block's end
+            stop = min((place + 1) * block_cols - begin, scales.size)
+            s = own[place]
+            for i in range(p, stop):
+                scales[i] = s
+        else:  # a scale each up to the group's
+            stop = min((c + 1) * inner - begin, scales.size)
+            place += begin - c * inner
+            for i in range(p, stop):
+                scales[i] = own[place + i]
+        p = stop
+
+
+kernels.register((first_block, spread))
 
 
 @cache
@@ -239,37 +295,47 @@ def divided_loop(carrier: str) -> Callable[..., Any]:
         ``loop(x, bits, shape, values, formula, result)``: the numbers, the same as bits, shape and values as in
         :func:`scales_loop`; ``result`` takes carrier bits. Where the scale is 0 numbers become zeros of their sign.
     """
-    word: Any = kernels.CARRIERS[carrier]
-    _, t = word
-    number: Any = np.float32 if t == 23 else np.float64
     quotients = quotients_of(carrier)
 
     def loop(x: Any, bits: Any, shape: Any, values: Any, formula: Any, result: Any) -> Any:
-        rows, cols, inner, block_rows, block_cols = shape
+        _, cols, inner, _, block_cols = shape
         width = cols * inner
-        groups = (cols + block_cols - 1) // block_cols * inner
-        bands = (rows + block_rows - 1) // block_rows
-        scales = np.empty(min(TILE, width), number)
+        scales = np.empty(min(TILE, width))
         for r in range(x.size // width):
-            own = values[(r // rows * bands + r % rows // block_rows) * groups :]
+            own = values[first_block(r, shape) :]
             for begin in range(0, width, TILE):
-                size = min(TILE, width - begin)
-                p = 0
-                while p < size:
-                    c = (begin + p) // inner
-                    place = c // block_cols * inner
-                    if inner == 1:  # one scale up to the block's end
-                        stop = min((place + 1) * block_cols - begin, size)
-                        s = number(own[place])
-                        for i in range(p, stop):
-                            scales[i] = s
-                    else:  # a scale each up to the group's
-                        stop = min((c + 1) * inner - begin, size)
-                        place += begin - c * inner
-                        for i in range(p, stop):
-                            scales[i] = number(own[place + i])
-                    p = stop
-                a, b = r * width + begin, r * width + begin + size
-                quotients(x[a:b], bits[a:b], scales[:size], formula, result[a:b])
+                piece = scales[: min(TILE, width - begin)]
+                spread(piece, own, begin, inner, block_cols)
+                a, b = r * width + begin, r * width + begin + piece.size
+                quotients(x[a:b], bits[a:b], piece, formula, result[a:b])
 
     return kernels.compiled(loop, f"block division {carrier}")
+
+
+@cache
+def product_loop() -> Callable[..., Any]:
+    """Return the loop that multiplies the values of codes by their blocks' scales.
+
+    Returns
+    -------
+    callable
+        ``loop(codes, shape, values, table, result)``: codes of whole bands of blocks; shape and values as in
+        :func:`scales_loop`; the value of each code (binary64). Products are binary64 numbers, which ``result``, of that
+        or of binary32, takes rounded to nearest.
+    """
+
+    def loop(codes: Any, shape: Any, values: Any, table: Any, result: Any) -> Any:
+        _, cols, inner, _, block_cols = shape
+        width = cols * inner
+        scales = np.empty(min(TILE, width))
+        for r in range(codes.size // width):
+            own = values[first_block(r, shape) :]
+            for begin in range(0, width, TILE):
+                piece = scales[: min(TILE, width - begin)]
+                spread(piece, own, begin, inner, block_cols)
+                a = r * width + begin
+                found, run = result[a : a + piece.size], codes[a : a + piece.size]
+                for i in range(piece.size):
+                    found[i] = table[run[i]] * piece[i]
+
+    return kernels.compiled(loop, "block products")

@@ -43,12 +43,6 @@ def fma64(a: Any, b: Any, c: Any) -> Any:
     return float(exact) if exact else a * b + c
 
 
-def fma32(a: Any, b: Any, c: Any) -> Any:
-    """a * b + c of binary32 numbers, rounded once to binary32; its sign is right in plain Python, its last bit only
-    where compiled."""
-    return np.float32(fma64(float(a), float(b), float(c)))
-
-
 def to_odd(w: Any, s: Any, bits: Any, error: Any) -> Any:
     """Bits of ``s + error`` rounded to odd, where s, with these bits, is that sum rounded to nearest.
 

@@ -92,32 +92,18 @@ def _float_of(bits: Any) -> Any:
     return implementation
 
 
-def _fma(number: Any) -> Any:
-    @intrinsic
-    def fused(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.fma(*arguments)
+@intrinsic
+def _fused(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
 
-        return number(number, number, number), generate
-
-    return fused
-
-
-_fused64, _fused32 = _fma(types.float64), _fma(types.float32)
+    return types.float64(types.float64, types.float64, types.float64), generate
 
 
 @overload(_exact.fma64)
 def _fma64(a: Any, b: Any, c: Any) -> Any:
     def implementation(a: Any, b: Any, c: Any) -> Any:
-        return _fused64(a, b, c)
-
-    return implementation
-
-
-@overload(_exact.fma32)
-def _fma32(a: Any, b: Any, c: Any) -> Any:
-    def implementation(a: Any, b: Any, c: Any) -> Any:
-        return _fused32(a, b, c)
+        return _fused(a, b, c)  # type: ignore[call-arg]
 
     return implementation
 

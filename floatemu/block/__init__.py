@@ -4,7 +4,7 @@ Examples
 --------
 >>> import floatemu as fe
 >>> fe.quantize([[1.0, 500.0, 1e-3, -6.0]], "nvfp4", outer=1).dequantize().tolist()
-[[0.0, 480.0, 0.0, 0.0]]
+[[0.0, 480.0, 0.0, -0.0]]
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from floatemu.block.packing import swizzle as swizzle
 from floatemu.block.packing import unpack as unpack
 from floatemu.block.packing import unswizzle as unswizzle
 from floatemu.block.quantization import quantize as quantize
+from floatemu.block.scaling import outer_scale as outer_scale
 from floatemu.block.scaling import scales as scales
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "ScaleRule",
     "get_block_format",
     "get_rule",
+    "outer_scale",
     "pack",
     "quantize",
     "scales",

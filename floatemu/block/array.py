@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from floatemu._core import blocks as core
 from floatemu.block import files
 from floatemu.block.errors import BlockErrors, measure
 from floatemu.block.formats import BlockFormat, get_block_format
@@ -16,6 +17,7 @@ from floatemu.block.packing import Packed, pack_blocks
 from floatemu.block.scaling import Tiling, tiling
 from floatemu.codec import code_dtype, decode, values
 from floatemu.errors import FileError, FormatError, UnsupportedError
+from floatemu.projecting import readonly
 
 Array = np.ndarray[Any, Any]
 
@@ -140,10 +142,15 @@ class BlockArray:
             raise UnsupportedError(f"dtype={dtype!r}; accepted: float64, float32, float16")
         if self.elements.size == 0:
             return np.empty(self.shape, kind)
-        found = np.asarray(element_values(self.format)[self.elements])
-        view = self.tiles.view(found)
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.multiply(view, self.tiles.spread(self.scale_values), out=view)
+        found = np.empty(self.shape, np.float32 if kind == np.float32 else np.float64)
+        core.product_loop()(
+            readonly(np.ascontiguousarray(self.elements).reshape(-1)),
+            self.tiles[:5],
+            readonly(self.scale_values.reshape(-1)),
+            readonly(element_values(self.format)),
+            found.reshape(-1),
+        )
+        with np.errstate(over="ignore"):
             return found.astype(kind, copy=False)
 
     def errors(self, x: Any) -> BlockErrors:

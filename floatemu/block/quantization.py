@@ -27,6 +27,9 @@ Array = np.ndarray[Any, Any]
 PIECE = 1 << 17
 """Numbers handled at a time: half a MiB of binary32."""
 
+MANY = 1 << 15
+"""Blocks beyond which their scales are looked up: finding where they step takes as long as making some thousands."""
+
 NONFINITE = ("nan", "finite", "refuse")
 
 
@@ -122,7 +125,8 @@ def quantize(
     _refuse_nonfinite(array, fmt, nonfinite)
     finite = nonfinite == "finite"
     whole = _outer(array, fmt, outer, finite)
-    wide = scaling == "exact" and not _fits_binary32(fmt, request, whole)
+    # Quotients rounded to odd in binary32 round on as exact ones if they have two bits more than is looked at.
+    wide = scaling == "exact" and (fmt.element.p + request.bits > 22 or fmt.element.qmin < -100)
     if not (finite or fmt.element.has_nan):
         request = replace(request, nan="zero")  # blocks with NaN, whose elements have none
     make = making(fmt, rule, whole, scale_min, finite)
@@ -165,13 +169,6 @@ def _outer(x: Array, fmt: BlockFormat, outer: float | None, finite: bool) -> flo
     if value != outer or not math.isfinite(value) or value <= 0:
         raise ProjectionError(f"outer={outer!r} is not a positive number of binary32; round it first")
     return value
-
-
-def _fits_binary32(fmt: BlockFormat, request: Request, outer: float) -> bool:
-    """Whether quotients rounded to odd in binary32 round on as exact ones: enough bits, and no remainder underflows."""
-    element, scale = fmt.element, fmt.scale
-    bits = element.p + request.bits + 2 <= 24 and element.qmin >= -100
-    return bits and outer == 1 and (scale.p == 1 or scale.qmin >= -20)
 
 
 def _twos_complement(codes: Array, fmt: BlockFormat) -> Array:
@@ -268,6 +265,7 @@ class _Work:
         if not x.size:  # a block of no numbers has the scale of zeros
             self._run(np.zeros(blocks, x.dtype), (1, blocks, 1, 1, 1), self.codes, self.factors)
         self.local = threading.local()
+        self.steps = make.steps(x.dtype.name) if blocks > MANY else None
 
     def run(self, threads: int) -> None:
         """Do all parts."""
@@ -288,13 +286,13 @@ class _Work:
         for cut in part.cuts():
             self.divide(cut)
 
-    def _run(self, x: Array, shape: tuple[int, ...], codes: Array, factors: Array) -> None:
+    def _run(self, x: Array, shape: tuple[int, ...], codes: Array, factors: Array, steps: Any = None) -> None:
         carrier = x.dtype.name
-        self.make.run(readonly(x.view(kernels.CARRIERS[carrier][0])), shape, carrier, codes, factors)
+        self.make.run(readonly(x.view(kernels.CARRIERS[carrier][0])), shape, carrier, codes, factors, steps)
 
     def scales(self, part: _Part) -> None:
         """Scales of a part."""
-        self._run(self.x[part.numbers], part.shape, self.codes[part.blocks], self.factors[part.blocks])
+        self._run(self.x[part.numbers], part.shape, self.codes[part.blocks], self.factors[part.blocks], self.steps)
 
     def divide(self, part: _Part) -> None:
         """Elements of a part whose scales are made."""

@@ -126,11 +126,30 @@ class Making(NamedTuple):
     layout: Any
     table: Any
 
-    def run(self, bits: Array, shape: tuple[int, ...], carrier: str, codes: Array, factors: Array) -> None:
+    def run(
+        self, bits: Array, shape: tuple[int, ...], carrier: str, codes: Array, factors: Array, steps: Any = None
+    ) -> None:
         """Make the scales of whole bands: codes (uint64), and what numbers are divided by (binary64)."""
         if bits.size:
+            known = np.empty(0, bits.dtype) if steps is None else steps
             loop = core.scales_loop(carrier)
-            loop(bits, shape, codes, factors, self.scaling, self.target, self.layout, self.table)
+            loop(bits, shape, codes, factors, self.scaling, self.target, self.layout, self.table, readonly(known))
+
+    def steps(self, carrier: str) -> Any:
+        """The least magnitude of each code, as carrier bits, found by bisection; None where codes are many."""
+        if self.table.size == 0:
+            return None
+        word: Any = kernels.CARRIERS[carrier][0]
+        infinity = 0xFF << 23 if carrier == "float32" else 0x7FF << 52
+        wanted = np.arange(core.STEPS, dtype=np.uint64)
+        low, high = np.zeros(core.STEPS, word), np.full(core.STEPS, infinity, word)
+        codes, factors = np.empty(core.STEPS, np.uint64), np.empty(core.STEPS)
+        while np.any(low < high):
+            middle = low + (high - low) // word(2)
+            self.run(readonly(middle), (1, core.STEPS, 1, 1, 1), carrier, codes, factors)
+            enough = (codes >= wanted) | (middle == infinity)
+            low, high = np.where(enough, low, middle + word(1)), np.where(enough, middle, high)
+        return np.where(low == infinity, ~word(0), low)
 
 
 def making(fmt: BlockFormat, rule: ScaleRule, outer: float, smallest: str, finite: bool) -> Making:
@@ -172,11 +191,27 @@ def carrier_of(x: Array, what: str = "x") -> Array:
     return np.asarray(x, np.float32 if narrow else np.float64, order="C")
 
 
-def outer_scale(amax: float, fmt: BlockFormat) -> float:
-    """The scale of the whole array: amax over the largest value that element and scale make, in binary32.
+def outer_scale(amax: float, fmt: BlockFormat | str) -> float:
+    """Return the scale of a whole array: amax over the largest value that element and scale make, in binary32.
 
-    1 where amax is 0, infinite or NaN; never 0.
+    Parameters
+    ----------
+    amax : float
+        Its largest magnitude.
+    fmt : BlockFormat or str
+
+    Returns
+    -------
+    float
+        1 where ``amax`` is 0, infinite or NaN, or the format has no such scale; never 0.
+
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> fe.block.outer_scale(2688.0, "nvfp4"), fe.block.outer_scale(2688.0, "mxfp4")
+    (1.0, 1.0)
     """
+    fmt = get_block_format(fmt)
     if fmt.outer is None or not math.isfinite(amax) or amax == 0:
         return 1.0
     most = fmt.element.max * fmt.scale.max

@@ -192,6 +192,18 @@ def test_pieces_and_threads_leave_no_seam(name, monkeypatch):
         monkeypatch.undo()
 
 
+@pytest.mark.parametrize("rule", [*POWERS, "NEAREST", "UP", "NEAREST_MULTIPLY"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_scales_that_are_looked_up_are_those_that_are_computed(rule, dtype, monkeypatch):
+    x = np.concatenate([bits(400, dtype), edges(dtype).reshape(-1), normal(200, dtype)])
+    fmt = fe.BlockFormat("one", "e2m1fn", 1, "e8m0fnu" if rule in POWERS else "e4m3fn", rule)
+    for smallest in ("subnormal", "normal"):
+        want = fe.quantize(x, fmt, scale_min=smallest)
+        monkeypatch.setattr(quantization, "MANY", 1)
+        agree(fe.quantize(x, fmt, scale_min=smallest), (want.elements, want.scales))
+        monkeypatch.undo()
+
+
 def test_a_large_array_equals_its_rows():
     x = normal(1 << 19).reshape(2, -1)
     whole = fe.quantize(x, "mxfp4", threads=2)

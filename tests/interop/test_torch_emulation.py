@@ -128,6 +128,58 @@ def test_blocks_with_binary32_scales_by_hand():
     assert product(a, b, State(recipe), "").item() == want
 
 
+def test_weights_have_square_blocks_in_every_product():
+    """DeepSeek-V3 (arXiv 2412.19437, 3.3.2): weights 128 by 128, in the forward and in the backward product."""
+    assert (ft.RECIPES["fp8_1x128"].weight_rows, ft.RECIPES["fp8_1x128"].block) == (128, 128)
+    recipe = ft.Recipe(backward="e4m3fn", scaling="block", block=2, weight_rows=2)
+    fmt = fe.BlockFormat("2x2", "e4m3fn", (2, 2), "binary32", "NEAREST_DIVIDE")
+    rows = fe.BlockFormat("1x2", "e4m3fn", 2, "binary32", "NEAREST_DIVIDE")
+    layer = torch.nn.Linear(5, 3, bias=False)
+    torch.manual_seed(0)
+    x, g = torch.randn(4, 5, requires_grad=True), torch.randn(4, 3)
+    with ft.emulate(layer, recipe):
+        y = layer(x)
+    y.backward(g)
+
+    def of(tensor, form, axis=-1):
+        return fe.quantize(tensor.detach().numpy(), form, axis=axis, scaling="divide").dequantize()
+
+    w = of(layer.weight, fmt)
+    want = {"y": of(x, rows) @ w.T, "x": of(g, rows) @ w, "w": of(g, rows, 0).T @ of(x, rows, 0)}
+    for found, name in ((y, "y"), (x.grad, "x"), (layer.weight.grad, "w")):
+        assert near(found.double(), torch.from_numpy(want[name])), name
+    assert not near(y.double(), torch.from_numpy(of(x, rows) @ of(layer.weight, rows).T))
+
+
+def test_recipes_have_the_scales_of_quantize():
+    """One rule, two ways in: tensors in a recipe, and arrays."""
+    torch.manual_seed(1)
+    x = torch.randn(6, 70) * 10.0 ** torch.arange(-3, 3)[:, None]
+    for name, form, rule in (
+        ("mxfp8", "mxfp8_e4m3", "FLOOR"),
+        ("nvfp4", "nvfp4", "NEAREST_DIVIDE"),
+        ("fp8_1x128", "fp8_1x128", "NEAREST_DIVIDE"),
+    ):
+        recipe = ft.RECIPES[name]
+        values, scales, outer = recipe.blocks(x, recipe.forward, False, 0)
+        want = fe.quantize(x.numpy(), form, scale_rule=rule, scaling="divide")
+        assert outer == want.outer
+        assert np.array_equal(scales.double().numpy() * outer, want.scale_values)
+        assert np.array_equal(values.flatten(-2)[:, :70].double().numpy(), fe.decode(want.elements, recipe.forward))
+    rule = ft.Recipe(scaling="block", scale="e8m0fnu", block=32, scale_rule="RCEIL")
+    _, scales, _ = rule.blocks(x, rule.forward, False, 0)
+    assert np.array_equal(scales.numpy(), fe.quantize(x.numpy(), "mxfp8", scale_rule="rceil").scale_values)
+
+
+def test_a_block_with_nan_is_nan():
+    x = torch.ones(2, 64)
+    x[0, 40] = float("inf")
+    for name in ("mxfp8", "nvfp4", "fp8_1x128"):
+        y = product(x, torch.ones(64, 3), State(ft.RECIPES[name]), "")
+        assert torch.isnan(y[0]).all()
+        assert torch.isfinite(y[1]).all()
+
+
 def test_a_zero_block_stays_zero():
     for name in ("mxfp8", "nvfp4", "fp8_1x128", "fp8_tensor"):
         y = product(torch.zeros(2, 40), torch.ones(40, 3), State(ft.RECIPES[name]), "")

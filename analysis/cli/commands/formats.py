@@ -45,4 +45,5 @@ def formats(names: tuple[str, ...], plot: str | None) -> Answer:
         if plot is not None:
             out.print(f"\nThe picture is in {plot}.", markup=False)
 
-    return {"formats": facts, "files": files}, page
+    payload: dict[str, Any] = {"formats": facts, "files": files}
+    return payload if chosen else payload | {"blocks": landmarks.block_formats()}, page

@@ -20,6 +20,8 @@ try:
 except ImportError:
     raise UnsupportedError("torch is not installed; `pip install 'floatemu[torch]'`") from None
 
+from floatemu.interop.torch.blocks import block_array as block_array
+from floatemu.interop.torch.blocks import block_tensors as block_tensors
 from floatemu.interop.torch.emulation import Emulation as Emulation
 from floatemu.interop.torch.emulation import emulate as emulate
 from floatemu.interop.torch.faces import decode as decode
@@ -40,6 +42,8 @@ __all__ = [
     "Emulation",
     "Recipe",
     "Tally",
+    "block_array",
+    "block_tensors",
     "decode",
     "emulate",
     "encode",

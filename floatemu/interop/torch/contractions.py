@@ -7,14 +7,14 @@ import string
 from collections.abc import Callable
 from typing import Any
 
-Product = Callable[[Any, Any], Any]
-"""(..., M, K) times (..., K, N)."""
+Product = Callable[..., Any]
+"""(..., M, K) times (..., K, N); ``weight`` = "a" or "b" where that one is a layer's weight."""
 
 
 def linear(product: Product, x: Any, weight: Any, bias: Any = None) -> Any:
     """x W^T + b, as ``torch.nn.functional.linear``."""
     flat = x.reshape(-1, x.shape[-1])
-    y = product(flat, weight.t()).reshape(*x.shape[:-1], *weight.shape[:-1])
+    y = product(flat, weight.t(), weight="b").reshape(*x.shape[:-1], *weight.shape[:-1])
     return y if bias is None else y + bias
 
 

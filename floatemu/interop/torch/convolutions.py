@@ -43,7 +43,7 @@ def convolution(
     size = x.shape[2 : 2 + count]
     columns = x.unflatten(1, (groups, -1)).movedim((1, 2), (0, 1))  # group, channel, image, places, offsets
     columns = columns.flatten(3, 2 + count).flatten(4).permute(0, 1, 4, 2, 3).flatten(3).flatten(1, 2)
-    y = product(weight.reshape(groups, weight.shape[0] // groups, -1), columns)
+    y = product(weight.reshape(groups, weight.shape[0] // groups, -1), columns, weight="a")
     y = y.unflatten(-1, (x.shape[0], *size)).movedim(2, 0).flatten(1, 2)
     y = y if bias is None else y + bias.reshape(-1, *[1] * count)
     return y[0] if unbatched else y

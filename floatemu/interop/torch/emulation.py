@@ -79,9 +79,9 @@ class Emulation:
         operation, make = HANDLERS[function]
         path = self._paths[-1]
 
-        def multiply(a: Any, b: Any) -> Any:
+        def multiply(a: Any, b: Any, weight: str = "") -> Any:
             self._calls[path] += 1
-            return product(a, b, self._state, f"{path}#{self._calls[path]}")
+            return product(a, b, self._state, f"{path}#{self._calls[path]}", weight)
 
         made = make(multiply, *args, **kwargs)
         if made is NotImplemented:

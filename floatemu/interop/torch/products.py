@@ -45,8 +45,10 @@ class State:
         return scale
 
 
-def _multiply(state: State, a: Any, b: Any, formats: tuple[Format, Format], scales: tuple[Any, Any], grads: Any) -> Any:
-    """(..., M, K) times (..., K, N); ``grads`` says which of them is a gradient."""
+def _multiply(
+    state: State, a: Any, b: Any, formats: tuple[Format, Format], scales: tuple[Any, Any], grads: Any, rows: Any
+) -> Any:
+    """(..., M, K) times (..., K, N): which is a gradient, and how many rows of each share a block."""
     recipe = state.recipe
     (first, second), (left_grad, right_grad) = formats, grads
     if recipe.scaling != "block":
@@ -56,8 +58,8 @@ def _multiply(state: State, a: Any, b: Any, formats: tuple[Format, Format], scal
             operands.append((recipe.project(scaled, fmt, grad, state.stream()), fmt))
         product = recipe.multiply(*operands)
         return product if scales[0] is None else product * (1 / scales[0] * (1 / scales[1]))
-    x, x_scales, x_outer = recipe.blocks(a, first, left_grad, state.stream())
-    y, y_scales, y_outer = recipe.blocks(b.mT, second, right_grad, state.stream())
+    x, x_scales, x_outer = recipe.blocks(a, first, left_grad, state.stream(), rows[0])
+    y, y_scales, y_outer = recipe.blocks(b.mT, second, right_grad, state.stream(), rows[1])
     if recipe.scale != "binary32":
         # Powers of two, or few enough bits: the scaled values are exact in binary32.
         x, y = ((v * s.unsqueeze(-1)).flatten(-2) for v, s in ((x, x_scales), (y, y_scales)))
@@ -71,12 +73,13 @@ def _multiply(state: State, a: Any, b: Any, formats: tuple[Format, Format], scal
 
 class _Product(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
-    def forward(ctx: Any, a: Any, b: Any, state: State, name: str) -> Any:
+    def forward(ctx: Any, a: Any, b: Any, state: State, name: str, weight: str) -> Any:
         fmt = state.recipe.forward
+        ctx.rows = rows = tuple(state.recipe.weight_rows if weight == operand else 1 for operand in "ab")
         scales = state.scale(a, fmt, f"{name}.a"), state.scale(b, fmt, f"{name}.b")
         ctx.save_for_backward(a, b, *scales)
         ctx.state, ctx.name = state, name
-        return _multiply(state, a, b, (fmt, fmt), scales, (False, False))
+        return _multiply(state, a, b, (fmt, fmt), scales, (False, False), rows)
 
     @staticmethod
     @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
@@ -87,10 +90,10 @@ class _Product(torch.autograd.Function):  # type: ignore[misc]
         scale = state.scale(g, other, f"{ctx.name}.g")
         left = right = None
         if ctx.needs_input_grad[0]:
-            left = _multiply(state, g, b.mT, (other, fmt), (scale, scale_b), (True, False))
+            left = _multiply(state, g, b.mT, (other, fmt), (scale, scale_b), (True, False), (1, ctx.rows[1]))
         if ctx.needs_input_grad[1]:
-            right = _multiply(state, a.mT, g, (fmt, other), (scale_a, scale), (False, True))
-        return left, right, None, None
+            right = _multiply(state, a.mT, g, (fmt, other), (scale_a, scale), (False, True), (ctx.rows[0], 1))
+        return left, right, None, None, None
 
 
 class _Cast(torch.autograd.Function):  # type: ignore[misc]
@@ -111,7 +114,7 @@ def cast(x: Any, dtype: Any) -> Any:
     return x.to(dtype) if DTYPES[dtype].holds(DTYPES[x.dtype]) else round_tensor(x.detach(), DTYPES[dtype], dtype=dtype)
 
 
-def product(a: Any, b: Any, state: State, name: str) -> Any:
+def product(a: Any, b: Any, state: State, name: str, weight: str = "") -> Any:
     """Return the product of two tensors in a recipe, and let gradients pass in it.
 
     Parameters
@@ -121,6 +124,8 @@ def product(a: Any, b: Any, state: State, name: str) -> Any:
     state : State
     name : str
         Under which delayed scales are remembered.
+    weight : {"", "a", "b"}
+        Which of them is a layer's weight.
 
     Returns
     -------
@@ -138,5 +143,5 @@ def product(a: Any, b: Any, state: State, name: str) -> Any:
     wide = torch.float64 if common == torch.float64 else torch.float32
     batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     left, right = (x.to(wide).expand(*batch, *x.shape[-2:]) for x in (a, b))
-    result = _Product.apply(left, right, state, name)
+    result = _Product.apply(left, right, state, name, weight)
     return result if wide == common else _Cast.apply(result, common)

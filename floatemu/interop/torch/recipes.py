@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
+from floatemu import block as blocks_of
 from floatemu.errors import ProjectionError, UnsupportedError
 from floatemu.format import Format
 from floatemu.formats import get_format
@@ -41,9 +43,13 @@ class Recipe:
         ``block`` elements along the summed axis.
     block : int
         32 in MX, 128 in DeepSeek-V3 (arXiv 2412.19437), 16 in NVFP4.
+    weight_rows : int
+        Rows that a block of a layer's weight spans: 1, or 128 in DeepSeek-V3, whose blocks of weights are 128 by 128.
     scale : str
-        Of blocks. ``binary32``: amax / max. ``e8m0fnu``: 2^(floor(log2 amax) - emax), OCP MX 1.0, section 6.3.
-        ``e4m3fn``: amax / max over a binary32 scale of the tensor, rounded to E4M3 (NVFP4).
+        Format of blocks' scales: ``binary32``, ``e8m0fnu``, or ``e4m3fn`` (over a binary32 scale of the tensor, NVFP4).
+    scale_rule : str or ScaleRule, optional
+        How they are chosen (``floatemu.block.RULES``). Default: FLOOR for ``e8m0fnu``, as in OCP MX; else
+        NEAREST_DIVIDE.
     margin : int
         Powers of two left free under the largest value, for ``tensor`` and ``delayed``.
     history : int
@@ -78,7 +84,9 @@ class Recipe:
     backward: Any = "e5m2"
     scaling: Scaling = "tensor"
     block: int = 128
+    weight_rows: int = 1
     scale: str = "binary32"
+    scale_rule: Any = None
     margin: int = 0
     history: int = 16
     rounding: Any = Rounding.NEAREST_TIES_TO_EVEN
@@ -109,7 +117,9 @@ class Recipe:
         ):
             if value not in accepted:
                 raise UnsupportedError(f"{name}: {value!r} is unknown; accepted: {', '.join(accepted)}")
-        for name, least in (("block", 1), ("history", 1), ("margin", 0)):
+        rule = self.scale_rule or ("FLOOR" if self.scale == "e8m0fnu" else "NEAREST_DIVIDE")
+        object.__setattr__(self, "scale_rule", blocks_of.get_rule(rule))
+        for name, least in (("block", 1), ("weight_rows", 1), ("history", 1), ("margin", 0)):
             count = getattr(self, name)
             if not isinstance(count, int) or count < least:
                 raise UnsupportedError(f"{name}={count!r} is not an integer from {least} on")
@@ -156,32 +166,44 @@ class Recipe:
         mode = self.backward_rounding if backward else self.rounding
         return round_tensor(x, fmt, mode, saturation="SAT_FINITE", seed=self.seed, stream=stream, dtype=x.dtype)
 
-    def blocks(self, x: Any, fmt: Format, backward: bool, stream: int) -> tuple[Any, Any, Any]:
-        """Quantize along the last axis in blocks.
+    def blocks(self, x: Any, fmt: Format, backward: bool, stream: int, rows: int = 1) -> tuple[Any, Any, Any]:
+        """Quantize along the last axis in blocks; one with an infinity or a NaN has the scale NaN, as in OCP MX.
+
+        Parameters
+        ----------
+        x : torch.Tensor
+            (..., N, K).
+        fmt : Format
+            Of the elements.
+        backward : bool
+            Whether ``x`` is a gradient.
+        stream : int
+        rows : int
+            That share a block.
 
         Returns
         -------
         values : torch.Tensor
-            (..., blocks, block), values of ``fmt``; filled up with zeros.
+            (..., N, blocks, block), values of ``fmt``; filled up with zeros.
         scales : torch.Tensor
-            (..., blocks), what values are multiplied with.
-        outer : torch.Tensor
+            (..., N, blocks), what values are multiplied with.
+        outer : float
             The tensor's own scale (1 but in NVFP4).
         """
         x = torch.nn.functional.pad(x, (0, -x.shape[-1] % self.block)).unflatten(-1, (-1, self.block))
         amax = x.abs().amax(-1)
-        amax = torch.where(torch.isfinite(amax) & (amax > 0), amax, torch.ones_like(amax))
-        outer = torch.ones((), dtype=x.dtype, device=x.device)
-        if self.scale == "e8m0fnu":
-            exponent = torch.clamp(torch.frexp(amax).exponent - 1 - fmt.emax, -126, 127)
-            scales = torch.ldexp(torch.ones_like(amax), exponent)
-        elif self.scale == "e4m3fn":
-            outer = amax.max() / (float(fmt.max) * 448)
-            scales = round_tensor(amax / float(fmt.max) / outer, "e4m3fn", saturation="SAT_FINITE")
-        else:
-            scales = amax / float(fmt.max)
-        whole = (scales * outer).unsqueeze(-1)
+        if rows > 1:
+            n = amax.shape[-2]
+            whole = torch.nn.functional.pad(amax, (0, 0, 0, -n % rows)).unflatten(-2, (-1, rows)).amax(-2)
+            amax = whole.repeat_interleave(rows, -2)[..., :n, :]
+        outer_format = "binary32" if self.scale == "e4m3fn" else None
+        own = blocks_of.BlockFormat("recipe", fmt, self.block, self.scale, outer=outer_format)
+        top = amax.cpu().numpy()
+        outer = blocks_of.outer_scale(float(top.max(initial=0, where=np.isfinite(top))), own)
+        _, factors = blocks_of.scales(top, own, self.scale_rule, outer=outer)
+        whole = torch.from_numpy(factors).to(x.dtype).to(x.device).unsqueeze(-1)
         scaled = torch.where(whole > 0, x / whole, torch.zeros_like(x))
+        scales = torch.from_numpy(factors / outer).to(x.dtype).to(x.device)
         return self.project(scaled, fmt, backward, stream), scales, outer
 
 
@@ -189,7 +211,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "fp8_tensor": Recipe(),
         "fp8_delayed": Recipe(scaling="delayed"),
-        "fp8_1x128": Recipe(backward="e4m3fn", scaling="block", block=128),
+        "fp8_1x128": Recipe(backward="e4m3fn", scaling="block", block=128, weight_rows=128),
         "mxfp8": Recipe(backward="e4m3fn", scaling="block", block=32, scale="e8m0fnu"),
         "nvfp4": Recipe("e2m1fn", "e2m1fn", scaling="block", block=16, scale="e4m3fn"),
         "bfloat16": Recipe("bfloat16", "bfloat16", scaling="none"),
