@@ -114,7 +114,7 @@ def measure_gradients(trainer: Trainer) -> dict[str, Any]:
     Examples
     --------
     >>> trainer = Trainer(Case("mlp", {"sizes": (64, 8, 10), "init": "small"}, policy="e4m3fn", batch=8).setup())
-    >>> measure_gradients(trainer)["range_loss"] > 0.5
+    >>> measure_gradients(trainer)["range_loss"] > 0.1
     True
     """
     gradients = _gradients(trainer, _scale(trainer))
