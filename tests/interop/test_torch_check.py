@@ -40,6 +40,9 @@ def test_every_kind_of_test_is_there(report):
         for target in ("e4m3fn", "e5m2", "e4m3fnuz", "e5m2fnuz", "e8m0fnu", "bfloat16"):
             assert f"cast/{source}/{target}" in ids
     assert "cast/binary64/binary16" in ids
+    assert {f"{name}/binary32" for name in ("add", "sub", "mul", "div", "sqrt", "fma")} <= set(ids)
+    assert {f"matmul/binary32/{mode}" for mode in ("highest", "high", "medium")} <= set(ids)
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_double_rounding_is_found_and_named(report):
@@ -60,6 +63,33 @@ def test_the_subject_names_torch_and_processor(report):
     assert report.subject["torch"] == torch.__version__
     assert report.subject["cpu"]
     assert report.subject["kind"] == "torch"
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        (
+            "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\nGCC 12",
+            "535.104.05",
+        ),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.15  Release Build\n", "570.86.15"),
+        ("something else", None),
+    ],
+)
+def test_the_driver_of_a_gpu_is_read(text, version, tmp_path, monkeypatch):
+    monkeypatch.setattr(check, "DRIVER", tmp_path / "version")
+    assert check._driver() is None
+    (tmp_path / "version").write_text(text)
+    assert check._driver() == version
+
+
+def test_a_product_rounded_before_its_sum_would_be_known():
+    """Of (1 + 2^-12)^2 - 1, the product's last bit is lost."""
+    operands = tuple(np.array([x]) for x in (1 + 2.0**-12, 1 + 2.0**-12, -1.0))
+    binary32 = fe.get_format("binary32")
+    ((_, codes),) = readings.fused(operands, binary32)
+    assert fe.decode(codes(), binary32) == 2.0**-11
+    assert fe.fma(*operands, binary32) == 2.0**-11 + 2.0**-24
 
 
 def test_a_deviation_that_no_way_explains_fails(monkeypatch):
