@@ -25,6 +25,9 @@ BLOCK = 8192
 CODED = 1 << 17
 """Elements whose values are kept until they are encoded: half a MiB or one."""
 
+SPARE = 1 << 16
+"""Elements that are rounded beside their array and copied back, where the result overwrites the source."""
+
 NEAREST = int(Rounding.NEAREST_TIES_TO_EVEN)
 NO_RANDOM = np.empty(0, np.uint32)
 NO_RANDOM.flags.writeable = False
@@ -191,9 +194,15 @@ def project_array(
     if carrier is not None and _direct(x, out, carrier, written, random):
         views = [None if a is None else a.reshape(-1) for a in (x, out, flags, random)]
         piece = CODED if coded and _in_two_steps(request, flags) else max(x.size, 1)
+        # In place the kernel would see that its arrays overlap, and take one number after another.
+        spare = np.empty(min(SPARE, x.size), written) if np.may_share_memory(x, out) else None
+        piece = piece if spare is None else SPARE
         for start in range(0, x.size, piece):
-            parts = [None if a is None else a[start : start + piece] for a in views]
-            _carrier_block(parts[0], parts[1], parts[2], parts[3], carrier, request, coded, first + start)
+            parts: list[Any] = [None if a is None else a[start : start + piece] for a in views]
+            result = parts[1] if spare is None else spare[: parts[1].size]
+            _carrier_block(parts[0], result, parts[2], parts[3], carrier, request, coded, first + start)
+            if spare is not None:
+                parts[1][...] = result
         return
     _project_blocks(x, request, out, carrier, coded, written, flags, random, first)
 

@@ -13,7 +13,7 @@ from numba import njit
 from oracles import DETERMINISTIC, SATURATIONS, assert_bits, expected
 
 import floatemu as fe
-from floatemu import Rounding
+from floatemu import Rounding, projecting
 
 RNG = np.random.default_rng(77)
 X = RNG.normal(size=(5, 8, 6)) * 8
@@ -94,6 +94,27 @@ def test_in_place() -> None:
         wanted = right(x).astype(dtype)
         assert fe.round(x, "e4m3fn", out=x) is x
         assert_bits(x, wanted)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_in_place_piece_by_piece(dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random bits are of the place in the array, given ones too; the last piece is short."""
+    monkeypatch.setattr(projecting, "SPARE", 96)
+    x = (RNG.normal(size=1000) * 8).astype(dtype)
+    for settings in (
+        {"rounding": "rtz"},
+        {"rounding": "sr", "seed": 3},
+        {"rounding": "sr", "random": np.arange(1000) % 8},
+    ):
+        options = settings | ({"random_bits": 3} if "random" in settings else {})
+        y = x.copy()
+        wanted, flags = fe.round_with_flags(x, "e4m3fn", **options)
+        fe.round(y, "e4m3fn", out=y, **options)
+        assert_bits(y, wanted, x)
+        y = x.copy()
+        _, raised = fe.round_with_flags(y, "e4m3fn", out=y, **options)
+        assert_bits(y, wanted, x)
+        assert np.array_equal(raised, flags)
 
 
 @pytest.mark.parametrize("shift", [1, -1, 3, 100, -100])
