@@ -36,6 +36,10 @@ class NodeReport:
         Of its operands' errors, carried through the exact operation.
     error : float or None
         Both together: emulated against exact.
+    local_worst, inherited_worst, error_worst : float or None
+        The same component by component: largest error of an element over its exact value; infinite where that is zero.
+    local_ulp, inherited_ulp : float or None
+        Largest of these errors of an element, in units in the last place of the format.
     ulp_max : float or None
         Largest error of an element, in units in the last place of the format.
     amplification : float or None
@@ -76,6 +80,11 @@ class NodeReport:
     local_error: float | None
     inherited_error: float | None
     error: float | None
+    local_worst: float | None
+    inherited_worst: float | None
+    error_worst: float | None
+    local_ulp: float | None
+    inherited_ulp: float | None
     ulp_max: float | None
     amplification: float | None
     condition: float | None
@@ -263,7 +272,7 @@ def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], s
     head = (node.id, node.op, node.path, node.direction, node.site, node.shape)
     if value.dtype.kind != "f":
         wrong = 0 if node.leaf else int(np.count_nonzero(value != true))
-        return NodeReport(*head, "none", *(None,) * 11, *(0,) * 6, wrong, 0, share)
+        return NodeReport(*head, "none", *(None,) * 16, *(0,) * 6, wrong, 0, share)
     record, spec = run.records[node.id], get_op(node.op)
     sensitivity = None
     if spec.sensitivity is not None:
@@ -289,10 +298,15 @@ def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], s
         _relative(found.local, found.size),
         inherited,
         _relative(found.error, found.size),
+        found.local_worst,
+        found.inherited_worst,
+        found.worst,
+        None if fmt is None else found.local_ulps,
+        None if fmt is None else found.inherited_ulps,
         None if fmt is None else found.ulps,
         inherited / before if before else None,
         None if sensitivity is None else _condition(found.sensitivity, found.size),
-        None if sensitivity is None else math.log2(max(1.0, found.worst)),
+        None if sensitivity is None else math.log2(max(1.0, found.ratio)),
         found.amax,
         found.amin,
         found.exact_amax,

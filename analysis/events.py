@@ -25,6 +25,7 @@ KINDS = (
     "lost_update",
     "branch_flip",
 )
+_TOP = int(fe.Flag.OVERFLOW | fe.Flag.SATURATED)
 _RANGE = int(fe.Flag.OVERFLOW | fe.Flag.SATURATED | fe.Flag.NAN_BORN | fe.Flag.UNDERFLOW)
 _FATAL = ("overflow", "saturation", "nan_born", "inf_born")
 
@@ -141,14 +142,16 @@ def _event(node: Node, kind: str, mask: Array, producer: int | None, **rest: Any
 def _rounding_events(
     node: Node, fmt: fe.Format, raw: Array, value: Array, flags: Array, health: Health, operand: int | None
 ) -> Iterator[Event]:
-    if not int(np.bitwise_or.reduce(flags, axis=None)) & _RANGE:
+    raised = int(np.bitwise_or.reduce(flags, axis=None))
+    if not raised & _RANGE:
         return
     over, saturated = (flags & fe.Flag.OVERFLOW) != 0, (flags & fe.Flag.SATURATED) != 0
     magnitude, limit = np.abs(raw), float(fmt.max)
     # an unsigned format ends at its lowest value too: what lies below has another limit than what lies above
     below = (raw < 0) & (not fmt.signed)
     lowest = float(fmt.min)
-    for side, need, end in ((~below, magnitude, limit), (below, raw, lowest)):
+    sides = ((~below, magnitude, limit), (below, raw, lowest)) if raised & _TOP else ()
+    for side, need, end in sides:
         if (mask := over & ~saturated & side).any():
             result = "nan" if np.isnan(value[mask]).any() else "inf" if np.isinf(value[mask]).any() else "max"
             needed = float(need[mask][np.abs(need[mask]).argmax()])

@@ -29,11 +29,13 @@ class Survey(NamedTuple):
         Norms of value - exact, unrounded - exact, value - unrounded; equal infinities differ by 0.
     sensitivity : float
         Norm of ``sensitivity``.
-    ulps : float
-        Largest error of an element, in quanta of the format at its exact value.
+    ulps, inherited_ulps, local_ulps : float
+        Largest of each error of an element, in quanta of the format at its exact value.
+    worst, inherited_worst, local_worst : float
+        Largest of each error of an element, over the magnitude of its exact value; infinite where that is zero.
     amax, amin, exact_amax, exact_amin : float or None
         Largest magnitude, and smallest but zero, of values and exact values; None where there is none.
-    worst : float
+    ratio : float
         Largest finite quotient of ``sensitivity`` by the magnitude of the exact value; 0 where there is none.
     zeros_new, zeros_inherited : int
         Zeros whose unrounded value is none; other zeros whose exact value is none.
@@ -54,11 +56,16 @@ class Survey(NamedTuple):
     local: float
     sensitivity: float
     ulps: float
+    inherited_ulps: float
+    local_ulps: float
+    worst: float
+    inherited_worst: float
+    local_worst: float
     amax: float | None
     amin: float | None
     exact_amax: float | None
     exact_amin: float | None
-    worst: float
+    ratio: float
     zeros_new: int
     zeros_inherited: int
     subnormal: int
@@ -85,11 +92,11 @@ def survey(
     values, exact : ndarray of float64
         Of one shape, as all arrays that follow.
     fmt : Format or str, optional
-        Of the values: for ``ulps`` and ``subnormal``, which are 0 without.
+        Of the values: for errors in ulp and ``subnormal``, which are 0 without.
     tail : ndarray of float64, optional
         exact + tail is the exact value to twice the precision.
     unrounded, rest : ndarray of float64, optional
-        What was rounded to ``values``, and its tail; default: the values themselves.
+        What was rounded to ``values``, and its tail; default: the values themselves, of which a tail says nothing.
     flags : ndarray of uint8, optional
         Bits of :class:`floatemu.Flag` from that rounding.
     sensitivity : ndarray of float64, optional
@@ -130,7 +137,10 @@ def survey(
     found, counts = np.empty(core.MEASURES), np.empty(core.COUNTS, np.int64)
     with np.errstate(all="ignore"):  # as compiled code does; the same text runs without the compiler
         core.survey_loop()(*arrays, raised, *_landmarks(None if fmt is None else get_format(fmt)), found, counts)
-    size, error, inherited, local, felt, ulps, amax, amin, exact_amax, exact_amin, worst = found.tolist()
+    (
+        size, error, inherited, local, felt, ulps, inherited_ulps, local_ulps, worst, inherited_worst, local_worst,
+        amax, amin, exact_amax, exact_amin, ratio,
+    ) = found.tolist()  # fmt: skip
     some = arrays[1].size > 0
     return Survey(
         size,
@@ -139,11 +149,16 @@ def survey(
         local,
         felt,
         ulps,
+        inherited_ulps,
+        local_ulps,
+        worst,
+        inherited_worst,
+        local_worst,
         amax if some else None,
         amin if amin > 0 else None,
         exact_amax if some else None,
         exact_amin if exact_amin > 0 else None,
-        worst,
+        ratio,
         *counts.tolist(),
     )
 

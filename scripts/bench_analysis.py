@@ -1,18 +1,21 @@
-"""Time the analysis engine: replays beside the float64 replay, references, attribution; growth with depth and width.
+"""Time the analysis engine beside the float64 replay, and what references cost; or the memory of a long tape.
 
-python scripts/bench_analysis.py [--repeats 5] [--plot docs/images/analysis-cost.svg]
+python scripts/bench_analysis.py [--repeats 5] [--plot docs/images/analysis-cost.svg] [--memory]
 """
 
 from __future__ import annotations
 
 import argparse
 import resource
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 import analysis as an
+from analysis.attribution import attribute
+from analysis.comparison import compare_nodes
 from analysis.reference import reference
 
 DEPTHS, WIDTHS = (2, 4, 8, 16, 32), (16, 32, 64, 128, 256)
@@ -40,17 +43,20 @@ def replays(repeats: int) -> None:
     nets = {
         "mlp 64-256-256-10, batch 64": an.nets.mlp((64, 256, 256, 10), "gelu", batch=64),
         "llama h 64, 2 layers, T 32": an.nets.llama(width=64, layers=2, length=32),
+        "lstm h 64, T 30, batch 32": an.nets.lstm(30, 64, batch=32),
+        "lstm h 16, T 30, batch 4": an.nets.lstm(30),
     }
     for name, tape in nets.items():
-        base = timed(lambda tape=tape: an.replay(tape, an.Float64()), repeats)  # type: ignore[misc]
+        exact = an.replay(tape, an.Float64())
+        base = timed(lambda: an.replay(tape, an.Float64()), repeats)  # noqa: B023
         row(f"{name}: float64 replay", base)
         for policy in ("bfloat16", "e4m3fn", "torch_amp"):
             chosen = an.Policy.named(policy)
-            seconds = timed(lambda tape=tape, chosen=chosen: an.replay(tape, chosen), repeats)  # type: ignore[misc]
-            row(f"{name}: {policy}", seconds, base, "5" if policy != "torch_amp" else "")
-        found = an.analyze(tape, "bfloat16", "float64")
-        row(f"{name}: attribution", timed(lambda found=found: found.attribution(), repeats), base)  # type: ignore[misc]
-        row(f"{name}: node reports", timed(lambda found=found: found._nodes(found.main), repeats), base)  # type: ignore[misc]
+            seconds = timed(lambda: compare_nodes(an.replay(tape, chosen), exact), repeats)  # noqa: B023
+            row(f"{name}: {policy}, with statistics", seconds, base, "5" if policy != "torch_amp" else "")
+        run = an.replay(tape, "bfloat16")
+        row(f"{name}: bfloat16, replay alone", timed(lambda: an.replay(tape, "bfloat16"), repeats), base)  # noqa: B023
+        row(f"{name}: attribution", timed(lambda: attribute(run, exact, "loss", None, run), repeats), base)  # noqa: B023
 
 
 def references(repeats: int) -> None:
@@ -84,18 +90,47 @@ def growth(path: Path, repeats: int) -> None:
     figure.savefig(path)
 
 
+def memory() -> None:
+    """Peak memory of everything an analysis does with a tape of 10^5 nodes."""
+    tape = an.nets.lstm(1700)
+    print(f"{len(tape)} nodes, {sum(output.size for node in tape.nodes for output in node.outputs):.3g} numbers")
+    found = an.analyze(tape, "bfloat16", "float64")
+    print("| after | s | peak GiB |\n|---|---:|---:|")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, run in (
+            ("replays", lambda: found.events),
+            ("attribution", lambda: found.attribution(found.main, "error")),
+            ("node reports", lambda: found.nodes),
+            ("diagnosis", found.diagnose),
+            ("growth", found.growth),
+            ("HTML report", lambda: found.save(f"{folder}/report.html")),
+        ):
+            begin = time.process_time()
+            run()
+            print(f"| {name} | {time.process_time() - begin:.0f} | {peak():.2f} |", flush=True)
+
+
+def peak() -> float:
+    """Largest memory so far, GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
 def main() -> int:
     """Print a Markdown table and, if asked, draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--memory", action="store_true", help="measure memory, and nothing else")
     arguments = parser.parse_args()
+    if arguments.memory:
+        memory()
+        return 0
     print("| what | ms | x float64 replay | goal |\n|---|---|---|---|")
     replays(arguments.repeats)
     references(arguments.repeats)
     if arguments.plot:
         growth(arguments.plot, min(arguments.repeats, 3))
-    print(f"\npeak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+    print(f"\npeak memory {peak():.2f} GiB")
     return 0
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-SECTIONS = (("verdict", "diagnosis"), ("contributions", "ranges"))  # first and last of each picture
+SECTIONS = (("verdict", "diagnosis"), ("contributions", "bounds"))  # first and last of each picture
 
 
 def find_browser() -> str | None:

@@ -12,6 +12,8 @@ import floatemu as fe
 from floatemu.errors import FloatEmuError
 
 from ..attribution import Attribution
+from ..bounds import OPS, Bound, cost
+from ..bounds import of as bound_of
 from ..comparison import NodeReport, TargetReport, ancestors, compare_target
 from ..diagnosis import Diagnosis
 from ..dynamics import Growth, LossScale
@@ -26,6 +28,8 @@ __all__ = ["MOST_NODES", "RANGE_KINDS", "Content", "gather", "harm", "stages"]
 RANGE_KINDS = ("overflow", "saturation", "nan_born", "inf_born", "underflow")
 MOST_NODES = 5000
 MOST_STAGES = 240
+BOUNDS_LIMIT = 3_000_000
+"""Microseconds, more or less, that bounds may take: exact sums of long ones take minutes."""
 FEW_STEPS = 3
 Measured = TypeVar("Measured")
 
@@ -62,6 +66,10 @@ class Content:
     growth : mapping of str to Growth, or str
         Of the exact and the emulated gradient; or why it has none.
     loss_scale : LossScale or str
+    bounds : tuple of Bound
+        Of the sums and products that contribute most, as many as a few seconds allow, in order.
+    bounds_left : int
+        Number of those left out.
     manifest : dict
     """
 
@@ -82,6 +90,8 @@ class Content:
     diagnosis: tuple[Diagnosis, ...]
     growth: Mapping[str, Growth] | str
     loss_scale: LossScale | str
+    bounds: tuple[Bound, ...]
+    bounds_left: int
     manifest: dict[str, Any]
 
     def format(self, node: int) -> fe.Format | None:
@@ -128,6 +138,7 @@ def gather(found: Found, most_nodes: int = MOST_NODES) -> Content:
     nodes = _chosen(found, path, most_nodes)
     names, stage_of = stages(found.tape)
     emulated, exact = runs["emulated"], runs["exact"]
+    bounds, bounds_left = _bounds(found)
     return Content(
         found,
         found.verdict(),
@@ -150,8 +161,21 @@ def gather(found: Found, most_nodes: int = MOST_NODES) -> Content:
         found.diagnose(),
         _or_why_not(found.growth),
         _or_why_not(found.loss_scale),
+        bounds,
+        bounds_left,
         manifest(found),
     )
+
+
+def _bounds(found: Found) -> tuple[tuple[Bound, ...], int]:
+    run, chosen, spent = found.runs["emulated"], [], 0
+    summing = [found.tape.nodes[node.id] for node in sorted(found.nodes, key=harm, reverse=True) if node.op in OPS]
+    for node in summing:
+        spent += cost(run, node)
+        if spent > BOUNDS_LIMIT:
+            break
+        chosen.append(node.id)
+    return tuple(bound_of(run, node, found.policy) for node in sorted(chosen)), len(summing) - len(chosen)
 
 
 def _or_why_not(measure: Callable[[], Measured]) -> Measured | str:

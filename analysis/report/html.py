@@ -14,6 +14,7 @@ from typing import Any
 from floatemu.errors import UnsupportedError
 
 from ..terminal import plain, version
+from .bound_section import bounds_figure
 from .content import MOST_NODES, Content, gather
 from .error_figures import depth, heat, policies
 from .figure_parts import Figure, labels
@@ -34,6 +35,7 @@ FIGURES: Mapping[str, Callable[[Content], Figure | None]] = {
     "heat": heat,
     "depth": depth,
     "ranges": ranges,
+    "bounds": bounds_figure,
     "growth": growth_figure,
     "scale": scale_figure,
 }

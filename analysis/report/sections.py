@@ -16,6 +16,7 @@ from ..events import Event
 from ..recording import unfollowed
 from ..terminal import plain
 from ..verdict import plural
+from .bound_section import bounds
 from .content import Content
 from .gradient_sections import growth, loss_scale
 from .markup import Column, bar, cell, escape, plot, table, wide
@@ -297,6 +298,7 @@ _NODE_COLUMNS = (
     Column("local error", "what its own rounding adds, relative to the norm of the exact value", numeric=True),
     Column("inherited", "what the errors of its operands become", numeric=True),
     Column("error", "both together, against the reference", numeric=True),
+    Column("worst", "largest error of an element over its exact value", numeric=True, extra=True),
     Column("ulp", "largest error of an element, in units in the last place of the format", numeric=True, extra=True),
     Column("amplification", "inherited error over the largest error of an operand", numeric=True, extra=True),
     Column("condition", "norm-wise condition number of the operation there", numeric=True),
@@ -325,7 +327,10 @@ def nodes(content: Content, prefix: str) -> str:
             *(escape(word) for word in (node.op, node.path or "–", node.direction, node.format)),
             cell(tuple(node.shape)),
             *(cell(x) for x in (node.contribution, node.local_error, node.inherited_error, node.error)),
-            *(cell(x) for x in (node.ulp_max, node.amplification, node.condition, node.cancellation_bits)),
+            *(
+                cell(x)
+                for x in (node.error_worst, node.ulp_max, node.amplification, node.condition, node.cancellation_bits)
+            ),
             *(cell(x) for x in (node.amax, node.amin_nonzero)),
             *(str(x) for x in (node.zeros_new, node.zeros_inherited, node.subnormal, node.beyond)),
             *(str(x) for x in (node.absorbed, node.flips)),
@@ -382,6 +387,7 @@ SECTIONS: tuple[tuple[str, Section], ...] = (
     ("heat", heat),
     ("depth", depth),
     ("ranges", ranges),
+    ("bounds", bounds),
     ("growth", growth),
     ("scale", loss_scale),
     ("nodes", nodes),

@@ -15,9 +15,11 @@ from floatemu._core.rounding import OVERFLOW, SATURATED
 
 SIZE, ERROR, INHERITED, LOCAL, SENSITIVITY = range(5)
 """Norms: of the exact values, of value - exact, unrounded - exact, value - unrounded, of the sensitivity."""
-ULPS, AMAX, AMIN, EXACT_AMAX, EXACT_AMIN, WORST = range(5, 11)
+ULPS, INHERITED_ULPS, LOCAL_ULPS, WORST, INHERITED_WORST, LOCAL_WORST = range(5, 11)
+"""Largest error of an element, in quanta of the format and over its exact value."""
+AMAX, AMIN, EXACT_AMAX, EXACT_AMIN, RATIO = range(11, 16)
 ZEROS_NEW, ZEROS_INHERITED, SUBNORMAL, OVERFLOWED, SATURATION, BEYOND = range(6)
-MEASURES, COUNTS = 11, 6
+MEASURES, COUNTS = 16, 6
 LOW, HIGH = 2.0**-400, 2.0**500
 """Between them the largest of some numbers can be squared, and what it loses of others counts for nothing."""
 
@@ -116,35 +118,41 @@ def survey_loop() -> Callable[..., Any]:
             sum_t, sum_e, sum_h, sum_l, sum_s = 0.0, 0.0, 0.0, 0.0, 0.0
             lost_t, lost_e, lost_h, lost_l, lost_s = 0.0, 0.0, 0.0, 0.0, 0.0
             max_t, max_e, max_h, max_l, max_s = 0.0, 0.0, 0.0, 0.0, 0.0
-            ulps, amax, amin, exact_amin, worst = 0.0, 0.0, -1.0, -1.0, 0.0
+            ulps_e, ulps_h, ulps_l, worst_e, worst_h, worst_l = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+            amax, amin, exact_amin, ratio = 0.0, -1.0, -1.0, 0.0
             counts[:] = 0
             for i in range(n):
                 v, t = value[i], exact[i]
                 r = raw[i] if has_raw else v
                 low, under = tail[i] if has_tail else 0.0, rest[i] if has_rest else 0.0
-                error, inherited = apart(v, t, low), less(apart(r, t, low), -under)
-                local = apart(v, r, under) if has_raw else 0.0
-                size, magnitude = abs(t), abs(v)
+                size, magnitude, error = abs(t), abs(v), apart(v, t, low)
                 max_t, max_e, amax = larger(max_t, size), larger(max_e, abs(error)), larger(amax, magnitude)
-                max_h, max_l = larger(max_h, abs(inherited)), larger(max_l, abs(local))
                 sum_t, lost_t = added(sum_t, lost_t, t * by_t)
                 sum_e, lost_e = added(sum_e, lost_e, error * by_e)
-                sum_h, lost_h = added(sum_h, lost_h, inherited * by_h)
-                sum_l, lost_l = added(sum_l, lost_l, local * by_l)
+                unit = spacing(t, p, emin, qmin) if rounded else np.inf
+                if error != 0:
+                    ulps_e, worst_e = larger(ulps_e, abs(error) / unit), larger(worst_e, abs(error) / size)
+                if has_raw:
+                    inherited, local = less(apart(r, t, low), -under), apart(v, r, under)
+                    max_h, max_l = larger(max_h, abs(inherited)), larger(max_l, abs(local))
+                    sum_h, lost_h = added(sum_h, lost_h, inherited * by_h)
+                    sum_l, lost_l = added(sum_l, lost_l, local * by_l)
+                    if inherited != 0:
+                        ulps_h, worst_h = larger(ulps_h, abs(inherited) / unit), larger(worst_h, abs(inherited) / size)
+                    if local != 0:
+                        ulps_l, worst_l = larger(ulps_l, abs(local) / unit), larger(worst_l, abs(local) / size)
                 if asked:
                     felt = sensitivity[i]
                     max_s = larger(max_s, abs(felt))
                     sum_s, lost_s = added(sum_s, lost_s, felt * by_s)
-                    if size > 0 and felt / size > worst and felt / size < np.inf:
-                        worst = felt / size
+                    if size > 0 and felt / size > ratio and felt / size < np.inf:
+                        ratio = felt / size
                 if (magnitude > 0) & ((magnitude < amin) | (amin < 0)):
                     amin = magnitude
                 if (size > 0) & ((size < exact_amin) | (exact_amin < 0)):
                     exact_amin = size
                 if rounded:
                     counts[SUBNORMAL] += (magnitude > 0) & (magnitude < least)
-                    if error != 0:
-                        ulps = larger(ulps, abs(error) / spacing(t, p, emin, qmin))
                 if v == 0:
                     counts[ZEROS_NEW] += r != 0
                     counts[ZEROS_INHERITED] += (r == 0) & (t != 0)
@@ -158,10 +166,13 @@ def survey_loop() -> Callable[..., Any]:
             by_l, by_s = scale_for(max_l), scale_for(max_s)
             if again == (by_t, by_e, by_h, by_l, by_s):
                 break
+        if not has_raw:
+            max_h, sum_h, lost_h, by_h, ulps_h, worst_h = max_e, sum_e, lost_e, by_e, ulps_e, worst_e
         found[SIZE], found[ERROR] = length(max_t, by_t, sum_t, lost_t), length(max_e, by_e, sum_e, lost_e)
         found[INHERITED], found[LOCAL] = length(max_h, by_h, sum_h, lost_h), length(max_l, by_l, sum_l, lost_l)
-        found[SENSITIVITY], found[ULPS] = length(max_s, by_s, sum_s, lost_s), ulps
+        found[SENSITIVITY], found[RATIO] = length(max_s, by_s, sum_s, lost_s), ratio
+        found[ULPS], found[INHERITED_ULPS], found[LOCAL_ULPS] = ulps_e, ulps_h, ulps_l
+        found[WORST], found[INHERITED_WORST], found[LOCAL_WORST] = worst_e, worst_h, worst_l
         found[AMAX], found[AMIN], found[EXACT_AMAX], found[EXACT_AMIN] = amax, amin, max_t, exact_amin
-        found[WORST] = worst
 
     return kernels.compiled(loop, "survey")
