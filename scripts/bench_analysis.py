@@ -1,13 +1,11 @@
-"""Time the analysis engine beside the float64 replay, and what references cost; or the memory of a long tape.
+"""Time the analysis engine beside the float64 replay, and what references cost; plot its growth.
 
-python scripts/bench_analysis.py [--repeats 5] [--plot docs/images/analysis-cost.svg] [--memory]
+python scripts/bench_analysis.py [--repeats 5] [--plot docs/images/analysis-cost.svg]
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -90,47 +88,17 @@ def growth(path: Path, repeats: int) -> None:
     figure.savefig(path)
 
 
-def memory() -> None:
-    """Peak memory of everything an analysis does with a tape of 10^5 nodes."""
-    tape = an.nets.lstm(1700)
-    print(f"{len(tape)} nodes, {sum(output.size for node in tape.nodes for output in node.outputs):.3g} numbers")
-    found = an.analyze(tape, "bfloat16", "float64")
-    print("| after | s | peak GiB |\n|---|---:|---:|")
-    with tempfile.TemporaryDirectory() as folder:
-        for name, run in (
-            ("replays", lambda: found.events),
-            ("attribution", lambda: found.attribution(found.main, "error")),
-            ("node reports", lambda: found.nodes),
-            ("diagnosis", found.diagnose),
-            ("growth", found.growth),
-            ("HTML report", lambda: found.save(f"{folder}/report.html")),
-        ):
-            begin = time.process_time()
-            run()
-            print(f"| {name} | {time.process_time() - begin:.0f} | {peak():.2f} |", flush=True)
-
-
-def peak() -> float:
-    """Largest memory so far, GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-
-
 def main() -> int:
     """Print a Markdown table and, if asked, draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--plot", type=Path)
-    parser.add_argument("--memory", action="store_true", help="measure memory, and nothing else")
     arguments = parser.parse_args()
-    if arguments.memory:
-        memory()
-        return 0
     print("| what | ms | x float64 replay | goal |\n|---|---|---|---|")
     replays(arguments.repeats)
     references(arguments.repeats)
     if arguments.plot:
         growth(arguments.plot, min(arguments.repeats, 3))
-    print(f"\npeak memory {peak():.2f} GiB")
     return 0
 
 
