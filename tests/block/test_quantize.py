@@ -89,6 +89,20 @@ def test_other_sources(dtype):
             check(edges(dtype), name, rule)
 
 
+@pytest.mark.parametrize("name", MX)
+def test_elements_are_the_casts_of_ml_dtypes(name):
+    """Of quotients by powers of two, which binary32 holds."""
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is not installed")
+    fmt = fe.block.FORMATS[name]
+    kind = {8: "float8_", 6: "float6_", 4: "float4_"}[fmt.element.k] + fmt.element.name
+    x = normal(32 * 2000) * np.float32(2.0) ** np.repeat(np.random.default_rng(3).integers(-20, 20, 2000), 32)
+    got = fe.quantize(x.astype(np.float32), fmt, scale_rule="RCEIL")
+    scales = got.scales.view(ml_dtypes.float8_e8m0fnu).astype(np.float32)
+    assert np.array_equal(scales, got.scale_values)
+    want = (x.astype(np.float32) / np.repeat(scales, 32)).astype(getattr(ml_dtypes, kind))
+    assert np.array_equal(got.elements, want.view(np.uint8))
+
+
 @pytest.mark.parametrize("scaling", ["divide", "multiply"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_hardwares_quotients(scaling, dtype):
