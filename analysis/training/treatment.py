@@ -240,7 +240,7 @@ def clipped(found: Mapping[str, Array], clip: Clip, rounder: Rounder | None = No
     By norm: the norm of each gradient, the norm of those, 1 / (norm + 1e-6) times the limit, cut at 1, times each
     gradient. An infinite norm makes that factor 0: finite gradients become 0, infinite ones NaN; a NaN anywhere makes
     everything NaN. By value: NaN stays, infinities become the limit. Each norm is rounded once, as kernels that add in
-    a wide format do.
+    a wide format do; PyTorch's add binary32 gradients in binary32, so that its last bit can be another.
 
     Examples
     --------
