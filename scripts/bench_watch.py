@@ -1,6 +1,6 @@
 """Time a training step under watch, by that of the step alone: Llama, h 256, T 128, B 4, AdamW, interleaved runs.
 
-python scripts/bench_watch.py [--layers 2] [--repeats 9] [--threads 1]
+python scripts/bench_watch.py [--layers 2] [--repeats 9] [--threads 1] [--no-update]
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def model_and_tokens(layers: int, hidden: int = 256, length: int = 128, batch: i
 class Loop:
     """A training loop, under watch or not."""
 
-    def __init__(self, layers: int, folder: Path | None, **options: Any) -> None:
+    def __init__(self, layers: int, folder: Path | None, updates: bool, **options: Any) -> None:
         self.model, self.tokens = model_and_tokens(layers)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-4)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-4) if updates else None
         self.watch = an.watch(self.model, out=folder, **options) if options else None
         if self.watch is not None:
             self.watch.__enter__()
@@ -51,8 +51,9 @@ class Loop:
         if self.watch is not None:
             self.watch.step()
         self.model(input_ids=self.tokens, labels=self.tokens).loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        if self.optimizer is not None:
+            self.optimizer.step()
+        self.model.zero_grad()
         if self.watch is not None:
             self.watch._end()
         return time.process_time() - begin
@@ -64,19 +65,25 @@ def main() -> int:
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--no-update", action="store_true", help="forward and backward pass alone")
     options = parser.parse_args()
+    updates = not options.no_update
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         loops: dict[str, Callable[[], Loop]] = {
-            "bfloat16 against the live run": lambda: Loop(options.layers, Path(folder) / "a", policy="bf16", every=1),
-            "the live run against binary64": lambda: Loop(options.layers, Path(folder) / "b", policy=None, every=1),
-            "bfloat16 and the live run against binary64": lambda: Loop(
-                options.layers, Path(folder) / "c", policy="bf16", every=1, reference="float64"
+            "bfloat16 against the live run": lambda: Loop(
+                options.layers, Path(folder) / "a", updates, policy="bf16", every=1
             ),
-            "not sampled": lambda: Loop(options.layers, None, policy="bf16", every=10**9),
+            "the live run against binary64": lambda: Loop(
+                options.layers, Path(folder) / "b", updates, policy=None, every=1
+            ),
+            "bfloat16 and the live run against binary64": lambda: Loop(
+                options.layers, Path(folder) / "c", updates, policy="bf16", every=1, reference="float64"
+            ),
+            "not sampled": lambda: Loop(options.layers, None, updates, policy="bf16", every=10**9),
         }
         goals = {"not sampled": "<= 1.05", "bfloat16 against the live run": "<= 4"}
-        plain, made = Loop(options.layers, None), {name: make() for name, make in loops.items()}
+        plain, made = Loop(options.layers, None, updates), {name: make() for name, make in loops.items()}
         for loop in (plain, *made.values()):
             loop.step()
         ratios: dict[str, list[float]] = {name: [] for name in made}
