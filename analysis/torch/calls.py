@@ -64,7 +64,7 @@ class Call:
     site: str
     generator: Any = None
 
-    @property
+    @cached_property
     def name(self) -> str:
         """Name without overload, such as "aten.add" or "aten.add_"."""
         return _name(self.func)

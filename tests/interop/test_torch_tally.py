@@ -120,3 +120,14 @@ def test_one_pass_is_a_rounding_and_a_tally(name: str, rounding: str) -> None:
         rounded = ft.round(part, name, rounding, nan="max", dtype=torch.float64, **random)
         assert found[0].numpy().tobytes() == rounded.numpy().tobytes()
         assert repr(found[1]) == repr(ft.tally(part, rounded, exact, name))
+
+
+def test_transposed_tensors_are_read_as_they_lie() -> None:
+    x, e = (torch.from_numpy(_numbers(900, seed)).reshape(3, 10, 30).permute(2, 0, 1) for seed in (5, 6))
+    rounded, found = ft.round_with_tally(x, "e5m2", e.clone(), out=(out := torch.empty_strided(x.shape, x.stride())))
+    assert rounded is out
+    assert torch.equal(out.nan_to_num(7.0), ft.round(x, "e5m2", dtype=torch.float32).nan_to_num(7.0))
+    wanted = ft.tally(x, ft.round(x, "e5m2"), e, "e5m2")
+    again = ft.round_with_tally(x, "e5m2", e, out=torch.empty_strided(x.shape, x.stride(), dtype=x.dtype))[1]
+    assert again[:11] == found[:11] == wanted[:11]
+    assert again[11:] == pytest.approx(wanted[11:], rel=2e-15)

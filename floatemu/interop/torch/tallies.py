@@ -157,9 +157,13 @@ def round_with_tally(
     plain = x.device.type == exact.device.type == "cpu" and stores(x.dtype, fmt) and x.shape == exact.shape
     result = torch.empty_like(x) if out is None else out
     alike = result.dtype == x.dtype in (torch.float32, torch.float64) and result.shape == x.shape
-    if nearest and plain and alike and x.is_contiguous() and result.is_contiguous() and exact.is_floating_point():
-        flat = [_flat(check(x)), _flat(result), _flat(check(exact))]
-        return result, _counted(flat, fmt, Projection(mode, saturation), nan, True)  # type: ignore[arg-type]
+    if nearest and plain and alike and exact.is_floating_point():
+        # a transposed tensor lies as densely as a contiguous one: all three are read as they lie
+        axes = sorted(range(x.dim()), key=x.stride, reverse=True)
+        parts = [one.detach().permute(axes) for one in (check(x), result, check(exact))]
+        if all(one.is_contiguous() for one in parts):
+            flat = [_flat(one) for one in parts]
+            return result, _counted(flat, fmt, Projection(mode, saturation), nan, True)  # type: ignore[arg-type]
     random: dict[str, Any] = {"random_bits": random_bits, "seed": seed, "stream": stream} if mode.stochastic else {}
     rounded = round(x, fmt, mode, saturation=saturation, nan=nan, dtype=result.dtype, **random)
     found = tally(x, rounded, exact, fmt)
