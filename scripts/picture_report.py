@@ -17,6 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PATIENCE = 120_000  # milliseconds: a browser beside busy programs takes its time
 SECTIONS = (("verdict", "diagnosis"), ("contributions", "bounds"))  # first and last of each picture
 
 
@@ -42,8 +43,8 @@ def browser() -> Iterator[Any]:
 
 def open_report(page: Any, path: Path) -> None:
     """Open a report and wait until its figures are drawn, or cannot be."""
-    page.goto(path.as_uri())
-    page.wait_for_selector("html[data-figures]", state="attached")
+    page.goto(path.as_uri(), timeout=PATIENCE)
+    page.wait_for_selector("html[data-figures]", state="attached", timeout=PATIENCE)
 
 
 def make_report(path: Path) -> None:
