@@ -173,6 +173,8 @@ def _landmarks(fmt: Format | None) -> tuple[bool, int, int, int, float]:
 
 
 def _flat(array: Any, name: str, kind: Any, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    if isinstance(array, np.generic):  # as other faces return what has no axes
+        array = np.asarray(array)
     if not isinstance(array, np.ndarray) or array.dtype != kind or array.shape != shape:
         what = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
         raise UnsupportedError(

@@ -93,6 +93,13 @@ def test_empty_arrays_and_scalars() -> None:
     assert (found.size, found.error, found.local, found.ulps) == (1.5, 0.5, 0.0, 0.0)
 
 
+def test_a_rounded_number_is_surveyed_as_the_array_of_it() -> None:
+    value, flags = fe.round_with_flags(np.float64(0.1), "e4m3fn")
+    alone = survey(value, np.float64(0.1), "e4m3fn", unrounded=np.float64(0.1), flags=flags)
+    arrays = [np.asarray(one) for one in (value, np.float64(0.1), flags)]
+    assert alone == survey(arrays[0], arrays[1], "e4m3fn", unrounded=arrays[1], flags=arrays[2])
+
+
 def test_layout_does_not_matter() -> None:
     x = np.random.default_rng(1).standard_normal((30, 20))
     y = x + 1e-3
