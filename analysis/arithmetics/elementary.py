@@ -203,7 +203,7 @@ def erf(x: Floats) -> Floats:
     --------
     >>> import numpy as np
     >>> erf(np.array([-1.0, 0.0, 7.0])).tolist()
-    [-0.8427007929497149, 0.0, 1.0]
+    [-0.8427007929497148, 0.0, 1.0]
     """
     x = np.asarray(x, dtype=np.float64)
     magnitude = np.minimum(np.abs(x), 7.0)

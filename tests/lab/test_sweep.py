@@ -141,7 +141,8 @@ def test_workers_that_die_are_told_from_cases_that_fail(tmp_path: Path) -> None:
 
 
 PROGRAM = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in what a shell runs in the background
 sys.path[:0] = {paths!r}
 from lab_cases import Plain, compute
 from analysis.lab.executors import open_executor
