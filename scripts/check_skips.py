@@ -17,7 +17,7 @@ def unexpected(path: str, words: list[str]) -> list[str]:
         skipped = case.find("skipped")
         if skipped is None or skipped.get("type") == "pytest.xfail":
             continue
-        reason = skipped.get("message") or ""
+        reason = f"{skipped.get('message')} {skipped.text}"  # that of a whole file stands in the text
         if not any(word.lower() in reason.lower() for word in words):
             found.append(f"{case.get('classname')}::{case.get('name')}: {reason}")
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..terminal import Progress
 from .executors import Here
 from .identity import Specified, key_of, source_hash
 from .store import Record, Store
-from .work import attempt
+from .work import attempt, deaf
 
 __all__ = ["LabError", "Sweep", "sweep"]
 
@@ -142,7 +143,8 @@ def _finished(
 
     try:
         for key, case in cases.items():
-            waiting[executor.submit(attempt, run, case)] = key
+            with nullcontext() if isinstance(executor, Here) else deaf():
+                waiting[executor.submit(attempt, run, case)] = key
             if len(waiting) >= WAITING:
                 wait(waiting, return_when=FIRST_COMPLETED)
             yield from ready()

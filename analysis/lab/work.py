@@ -5,6 +5,7 @@ Nothing here imports numpy: a worker sets the number of threads before numpy and
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -12,12 +13,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from .identity import Specified, source_hash
 
-__all__ = ["ONE_THREAD", "attempt", "initialise"]
+__all__ = ["ONE_THREAD", "attempt", "deaf", "initialise"]
 
 ONE_THREAD = dict.fromkeys(
     (
@@ -32,6 +33,20 @@ ONE_THREAD = dict.fromkeys(
     "1",
 )
 """Environment in which no library starts threads of its own."""
+
+
+@contextlib.contextmanager
+def deaf() -> Iterator[None]:
+    """Keep Ctrl-C waiting while workers may start: they inherit what is blocked, and until they have been initialised
+    they would answer it with a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def initialise() -> None:

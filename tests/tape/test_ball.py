@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from fractions import Fraction
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from mpmath.ctx_mp import MPContext
 
@@ -71,11 +72,14 @@ def _fraction(number: Any) -> Fraction:
 
 
 def _holds(ball: Ball, x: Any, exact: Any) -> bool:
-    """Whether head + tail plus or minus the radius holds an mpmath number of many bits, in rationals."""
+    """Whether head + tail plus or minus the radius holds an mpmath number of many bits, in rationals.
+
+    An infinite radius is right for numbers beyond binary64 alone.
+    """
     head, tail, radius = (part.ravel() for part in ball.enclose(x))
-    numbers = np.ravel(exact)
+    numbers = [_fraction(number) for number in np.ravel(exact)]
     near = [
-        abs(_fraction(number) - Fraction(h) - Fraction(t)) <= Fraction(r)
+        abs(number) > sys.float_info.max if math.isinf(r) else abs(number - Fraction(h) - Fraction(t)) <= Fraction(r)
         for number, h, t, r in zip(numbers, head.tolist(), tail.tolist(), radius.tolist())
     ]
     return all(near)
@@ -85,6 +89,7 @@ finite = st.floats(-40, 40, allow_subnormal=True)
 
 
 @given(st.lists(finite, min_size=2, max_size=2), st.sampled_from([54, 106, 160]))
+@example([4.0, 2.0**-1022], 54)
 def test_a_ball_holds_the_exact_result_of_every_number_inside_its_operands(pair: list[float], bits: int) -> None:
     ball, exact = Ball(bits), Exact(600)
     x, y = np.array(pair[:1]), np.array(pair[1:])
