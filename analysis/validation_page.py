@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from .report.markup import Column, cell, escape, table, wide
+from .report.markup import Column, cell, escape, page_of, table, wide
 from .terminal import plain, version
 from .validate import headline, remarks, summary
 
@@ -83,37 +83,25 @@ def validation_page(result: Mapping[str, Any]) -> str:
     True
     """
     style = (resources.files("analysis.report") / "assets" / "report.css").read_text(encoding="utf-8")
-    title = escape(headline(result, facts=False))
+    title = headline(result, facts=False)
     tests = result["tests"]
     sources = "; ".join(dict.fromkeys(test["source"] for test in tests if test["source"]))
-    body = "\n".join(_deviations(tests))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<header>
-<h1>{title}</h1>
+    deviations = "\n".join(_deviations(tests))
+    body = f"""<header>
+<h1>{escape(title)}</h1>
 <p class="soft">bit for bit; floatemu {escape(version())}</p>
 </header>
 <main>
 {_verdict(result)}
 {_facts(result["subject"])}
-{body}
+{deviations}
 <h3>All tests</h3>
 <div class="tall" tabindex="0">{table(COLUMNS, map(_row, tests), f"{len(tests)} tests")}</div>
 </main>
 <footer>Recorded: {escape(sources) or "nothing"}. Computed: this installation of floatemu. <i>known</i>: a documented
 cause, computed for every input of the test, gives every recorded bit; <i>fail</i>: none does.</footer>
-</body>
-</html>
 """
+    return page_of(title, style, body)
 
 
 def _verdict(result: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from ..lab.store import write_whole
 from ..verdict import number, plural
 from .lab_content import Cell, Results
 from .lab_curves import curves, draw, losses
-from .markup import Column, cell, escape, table, wide
+from .markup import Column, cell, escape, page_of, table, wide
 
 __all__ = ["lab_page", "save_lab_page"]
 
@@ -65,18 +65,7 @@ def lab_page(content: Results) -> str:
     )
     failed = f", {escape(counts.get('failed'))} failed" if counts.get("failed") else ""
     sections = "\n".join(_mitigation(content, name, index) for index, name in enumerate(content.mitigations))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; form-action 'none'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<a class="skip" href="#matrix">Skip to the matrix</a>
+    body = f"""<a class="skip" href="#matrix">Skip to the matrix</a>
 <header>
 <h1>{escape(title)}</h1>
 <p class="soft">{escape(about)}{failed}; floatemu {escape(data.get("floatemu"))}</p>
@@ -96,9 +85,8 @@ def lab_page(content: Results) -> str:
 {_run(content)}</section>
 </main>
 <footer>Numbers are rounded for reading; lab.json holds them in full.</footer>
-</body>
-</html>
 """
+    return page_of(title, style, body)
 
 
 def _few(x: float, digits: int = 3) -> str:

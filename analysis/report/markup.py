@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import itertools
 import json
@@ -12,7 +14,7 @@ from typing import Any
 
 from ..verdict import number
 
-__all__ = ["Column", "bar", "cell", "escape", "plot", "script_json", "table", "wide"]
+__all__ = ["Column", "bar", "cell", "escape", "page_of", "plot", "script_json", "table", "wide"]
 
 NONE = "–"
 
@@ -26,6 +28,48 @@ def escape(text: object) -> str:
     '&lt;/script&gt;&lt;b title=&quot;x&quot;&gt;'
     """
     return html.escape(str(text), quote=True)
+
+
+def page_of(title: str, style: str, body: str, *scripts: str) -> str:
+    """Return a whole page that a browser lets do nothing but run these very scripts, whatever a name smuggles in.
+
+    Parameters
+    ----------
+    title : str
+        Plain text.
+    style, body : str
+        The style sheet; the markup between ``<body>`` and ``</body>``, escaped where it must be.
+    *scripts : str
+        Contents of the script elements that may run, or that such a script may add; without, none runs.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> page = page_of("1 < 2", "p { color: red }", "<p>so it is</p>")
+    >>> "<title>1 &lt; 2</title>" in page, "script-src" in page
+    (True, False)
+    """
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii") for script in scripts)
+    sources = " ".join(f"'sha256-{digest}'" for digest in digests)
+    allowed = f"default-src 'none'; {f'script-src {sources}; ' if scripts else ''}style-src 'unsafe-inline'; "
+    allowed += "img-src data: blob:; form-action 'none'; base-uri 'none'"
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{allowed}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}</title>
+<style>
+{style}</style>
+</head>
+<body>
+{body}</body>
+</html>
+"""
 
 
 def script_json(value: Any) -> str:
