@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from floatemu.errors import FloatEmuError
+from floatemu.errors import FileError, FloatEmuError
 from floatemu.matrix import generator, probe_matrices
 from floatemu.matrix.generator import LAYOUTS, Layout
 from floatemu.matrix.schema import faults
+from floatemu.storage import read_npz
 
 __all__ = ["Capture", "CaptureError", "CastTest", "GemmTest", "InstructionTest", "read_capture"]
 
@@ -263,29 +263,13 @@ def _arrays(folder: Path, npz: Mapping[str, Any]) -> dict[str, Array]:
     if hashlib.sha256(path.read_bytes()).hexdigest() != npz["sha256"]:
         raise CaptureError(f"{path}: its SHA-256 is not the one that its JSON file names; it was changed or damaged")
     try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > MOST_UNPACKED:
-                raise CaptureError(f"{path}: more than {MOST_UNPACKED} bytes when unpacked")
-            return {m.filename.removesuffix(".npy"): _array(archive, m, path) for m in archive.infolist()}
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
-        if isinstance(error, CaptureError):
-            raise
-        raise CaptureError(f"{path}: not a readable .npz file ({error})") from None
-
-
-def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> Array:
-    with archive.open(member) as stream:
-        if np.lib.format.read_magic(stream) != (1, 0):
-            raise CaptureError(f"{path}: {member.filename} is not in version 1 of the .npy format")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        header = stream.tell()
-    if dtype.kind != "u" or math.prod(shape) * dtype.itemsize != member.file_size - header:
-        raise CaptureError(
-            f"{path}: {member.filename} claims {shape} of {dtype}; accepted are unsigned integers it holds"
-        )
-    with archive.open(member) as stream:
-        array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-    return array
+        arrays = read_npz(path, MOST_UNPACKED)
+    except FileError as error:
+        raise CaptureError(str(error)) from None
+    for name, array in arrays.items():
+        if array.dtype.kind != "u":
+            raise CaptureError(f"{path}: {name} is of {array.dtype}; accepted are unsigned integers")
+    return arrays
 
 
 def _layout(name: str, where: str) -> Layout:
