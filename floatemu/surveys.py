@@ -1,7 +1,8 @@
-"""What became of an array beside what it should have been: errors, ranges and counts in one pass."""
+"""What became of arrays beside what they should have been: errors, ranges and counts in one pass."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -12,10 +13,9 @@ from floatemu.errors import UnsupportedError
 from floatemu.format import Format
 from floatemu.formats import get_format
 
-NOTHING = np.empty(0)
-NOTHING.flags.writeable = False
-NO_FLAGS = np.empty(0, np.uint8)
-NO_FLAGS.flags.writeable = False
+PIECE = 2**15
+"""Elements of arrays that are laid side by side for one pass: as many as stay in a cache."""
+_FLOAT64, _UINT8 = np.dtype(np.float64), np.dtype(np.uint8)
 
 
 class Survey(NamedTuple):
@@ -121,66 +121,221 @@ def survey(
     >>> round(found.error, 6), found.error == found.local, found.zeros_new, found.amax
     (12.0, True, 1, 288.0)
     """
-    shape = np.shape(exact)
-    arrays = [
-        NOTHING if array is None else _flat(array, name, np.float64, shape)
-        for name, array in (
-            ("values", values),
-            ("exact", exact),
-            ("tail", tail),
-            ("unrounded", unrounded),
-            ("rest", rest),
-            ("sensitivity", sensitivity),
-        )
-    ]
-    raised = NO_FLAGS if flags is None else _flat(flags, "flags", np.uint8, shape)
-    found, counts = np.empty(core.MEASURES), np.empty(core.COUNTS, np.int64)
-    with np.errstate(all="ignore"):  # as compiled code does; the same text runs without the compiler
-        core.survey_loop()(*arrays, raised, *_landmarks(None if fmt is None else get_format(fmt)), found, counts)
-    (
-        size, error, inherited, local, felt, ulps, inherited_ulps, local_ulps, worst, inherited_worst, local_worst,
-        amax, amin, exact_amax, exact_amin, ratio,
-    ) = found.tolist()  # fmt: skip
-    some = arrays[1].size > 0
-    return Survey(
-        size,
-        error,
-        inherited,
-        local,
-        felt,
-        ulps,
-        inherited_ulps,
-        local_ulps,
-        worst,
-        inherited_worst,
-        local_worst,
-        amax if some else None,
-        amin if amin > 0 else None,
-        exact_amax if some else None,
-        exact_amin if exact_amin > 0 else None,
-        ratio,
-        *counts.tolist(),
-    )
+    return next(survey_all([Sample(values, exact, fmt, tail, unrounded, rest, sensitivity, flags)]))
+
+
+class Sample(NamedTuple):
+    """What one survey looks at: the arguments of :func:`survey`."""
+
+    values: Any
+    exact: Any
+    fmt: Format | str | None = None
+    tail: Any = None
+    unrounded: Any = None
+    rest: Any = None
+    sensitivity: Any = None
+    flags: Any = None
+
+
+class Step(NamedTuple):
+    """One rounding, for :func:`scan_all`.
+
+    Attributes
+    ----------
+    unrounded, values : ndarray of float64
+        Before and after it, of one shape, as all arrays that follow.
+    flags : ndarray of uint8
+        Bits of :class:`floatemu.Flag`.
+    left, right : ndarray of float64, optional
+        The operands, if left + right, or left - right, was rounded.
+    subtracts : bool
+        Which of them.
+    """
+
+    unrounded: Any
+    values: Any
+    flags: Any
+    left: Any = None
+    right: Any = None
+    subtracts: bool = False
+
+
+class Scan(NamedTuple):
+    """What :func:`scan_all` finds in one rounding. Places are those of a flat array in C order, -1 for none.
+
+    Attributes
+    ----------
+    raised : int
+        All flags of its elements together.
+    unfit, sick : int
+        Number of infinities and NaN before and after it.
+    underflows, first_underflow, flushes : int
+        Number of elements with the flag ``UNDERFLOW``, the first of them, number of those with ``FLUSHED``.
+    absorbed, first_absorbed : int
+        Number of finite sums that equal one operand although the other is not 0, and the first of them.
+    least : float
+        Smallest magnitude that underflowed; infinite if none did.
+    """
+
+    raised: int
+    unfit: int
+    sick: int
+    underflows: int
+    first_underflow: int
+    flushes: int
+    absorbed: int
+    first_absorbed: int
+    least: float
+
+
+_SAMPLE = (_FLOAT64, _FLOAT64, None, _FLOAT64, _FLOAT64, _FLOAT64, _FLOAT64, _UINT8)
+_STEP = (_FLOAT64, _FLOAT64, _UINT8, _FLOAT64, _FLOAT64, None)
+"""Dtypes of the fields; None for those that are no arrays."""
+_LIKE = 1
+"""The field of either whose shape the others have."""
+
+
+def survey_all(samples: Iterable[Sample]) -> Iterator[Survey]:
+    """Survey many arrays, some at a time: of small ones, a call costs more than the work.
+
+    Parameters
+    ----------
+    samples : iterable of Sample
+
+    Yields
+    ------
+    Survey
+        What :func:`survey` finds in each, the same bits.
+
+    Raises
+    ------
+    UnsupportedError
+        As :func:`survey` does.
+
+    Examples
+    --------
+    >>> x = np.array([3.0, 4.0])
+    >>> [found.size for found in survey_all([Sample(x, x), Sample(x, 2 * x)])]
+    [5.0, 10.0]
+    """
+    for some, sizes in _pieces(samples, _SAMPLE):
+        columns = list(zip(*some))
+        landmarks = [_landmarks(fmt) for fmt in columns[2]]
+        places, pools = _pooled(columns, _SAMPLE, sizes)
+        marks, least = np.array([mark[:4] for mark in landmarks], np.int64), np.array([mark[4] for mark in landmarks])
+        found, counts = np.empty((len(some), core.MEASURES)), np.empty((len(some), core.COUNTS), np.int64)
+        with np.errstate(all="ignore"):  # as compiled code does; the same text runs without the compiler
+            core.survey_loop()(*pools, places, sizes, marks, least, found, counts)
+        rows: Any = found.tolist()
+        for size, measures, counted in zip(sizes.tolist(), rows, counts.tolist()):
+            for largest, smallest in ((core.AMAX, core.AMIN), (core.EXACT_AMAX, core.EXACT_AMIN)):
+                if not size:
+                    measures[largest] = None
+                if measures[smallest] < 0:
+                    measures[smallest] = None
+            yield Survey._make([*measures, *counted])
+
+
+def scan_all(steps: Iterable[Step]) -> Iterator[Scan]:
+    """Look through many roundings for what left the range, underflowed or was absorbed.
+
+    Parameters
+    ----------
+    steps : iterable of Step
+
+    Yields
+    ------
+    Scan
+
+    Raises
+    ------
+    UnsupportedError
+        If an array has another shape or dtype.
+
+    Examples
+    --------
+    >>> import floatemu as fe
+    >>> x, y = np.array([256.0, 1e-9]), np.array([1.0, 1e-9])
+    >>> values, flags = fe.round_with_flags(x + y, "e4m3fn")
+    >>> (found,) = scan_all([Step(x + y, values, flags, x, y)])
+    >>> found.absorbed, found.underflows, found.first_underflow, found.least
+    (1, 1, 1, 2e-09)
+    """
+    for some, sizes in _pieces(steps, _STEP):
+        columns = list(zip(*some))
+        places, pools = _pooled(columns, _STEP, sizes)
+        signs = np.where(columns[-1], -1.0, 1.0)
+        marks, least = np.empty((len(some), core.SCANNED), np.int64), np.empty(len(some))
+        with np.errstate(all="ignore"):
+            core.scan_loop()(*pools, places, sizes, signs, marks, least)
+        for row, smallest in zip(marks.tolist(), least.tolist()):
+            yield Scan._make([*row, smallest])
+
+
+def _pieces(items: Iterable[Any], kinds: Sequence[Any]) -> Iterator[tuple[list[Any], Any]]:
+    """Some of the items at a time, checked, and how many elements the arrays of each have."""
+    some: list[Any] = []
+    sizes: list[int] = []
+    room = PIECE
+    for item in items:
+        some.append(_checked(item, kinds))
+        sizes.append(some[-1][_LIKE].size)
+        room -= sizes[-1]
+        if room <= 0:
+            yield some, np.array(sizes)
+            some, sizes, room = [], [], PIECE
+    if some:
+        yield some, np.array(sizes)
+
+
+def _checked(item: Any, kinds: Sequence[Any]) -> Any:
+    shape = getattr(item[_LIKE], "shape", ())
+    for place, (array, kind) in enumerate(zip(item, kinds)):
+        if array is None or kind is None:
+            continue
+        if array.__class__ is np.ndarray and array.dtype is kind and array.shape == shape:
+            continue  # as nearly all: what follows takes its time
+        if isinstance(array, np.generic):  # as other faces return what has no axes
+            array = np.asarray(array)
+            item = item._replace(**{item._fields[place]: array})
+        if not isinstance(array, np.ndarray) or array.dtype != kind or array.shape != shape:
+            what = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+            name, model = item._fields[place], item._fields[_LIKE]
+            raise UnsupportedError(f"{name} is {what}; accepted: an array of {kind}, of the shape of {model}, {shape}")
+    return item
+
+
+def _pooled(columns: Sequence[Sequence[Any]], kinds: Sequence[Any], sizes: Any) -> tuple[Any, list[Any]]:
+    """Each column's arrays one behind the other, and where each starts; -1 where there is none."""
+    places, pools = [], []
+    for column, kind in zip(columns, kinds):
+        if kind is None:
+            continue
+        there = [array for array in column if array is not None]
+        pools.append(_flat(there, kind))
+        if len(there) == len(column):
+            places.append(np.cumsum(sizes) - sizes)
+        else:
+            given = np.array([array is not None for array in column])
+            places.append(np.where(given, np.cumsum(given * sizes) - sizes, -1))
+    return np.stack(places, axis=1), pools
+
+
+def _flat(arrays: Sequence[Any], kind: Any) -> Any:
+    if len(arrays) == 1 and arrays[0].flags.aligned and arrays[0].dtype.isnative:
+        flat = arrays[0].reshape(-1).view()
+        flat = flat if flat.flags.c_contiguous else np.ascontiguousarray(flat).view()
+    else:
+        flat = np.concatenate(arrays, axis=None, dtype=kind) if arrays else np.empty(0, kind)
+    flat.flags.writeable = False  # one constness for all callers: the compiler tells read-only arrays from others
+    return flat
 
 
 @lru_cache(maxsize=512)
-def _landmarks(fmt: Format | None) -> tuple[bool, int, int, int, float]:
+def _landmarks(fmt: Format | str | None) -> tuple[bool, int, int, int, float]:
     if fmt is None:
         return False, 1, 0, 0, 0.0
+    fmt = get_format(fmt)
     if not get_format("binary64").holds(fmt):
         raise UnsupportedError(f"{fmt.name} has values that binary64 does not hold, as which values are given")
     return True, fmt.p, fmt.emin, fmt.qmin, float(fmt.min_normal)
-
-
-def _flat(array: Any, name: str, kind: Any, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    if isinstance(array, np.generic):  # as other faces return what has no axes
-        array = np.asarray(array)
-    if not isinstance(array, np.ndarray) or array.dtype != kind or array.shape != shape:
-        what = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise UnsupportedError(
-            f"{name} is {what}; accepted: an array of {np.dtype(kind)}, of the shape of exact, {shape}"
-        )
-    flat = array.reshape(-1).view()
-    flat = flat if flat.flags.c_contiguous and flat.flags.aligned else np.ascontiguousarray(flat).view()
-    flat.flags.writeable = False  # one constness for all callers: the compiler tells read-only arrays from others
-    return flat

@@ -10,7 +10,7 @@ import pytest
 
 import floatemu as fe
 from floatemu.errors import UnsupportedError
-from floatemu.surveys import survey
+from floatemu.surveys import PIECE, Sample, Scan, Step, scan_all, survey, survey_all
 
 SPECIALS = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e308, -1e308, 5e-324, 1e-310, 1.0, -1.0])
 
@@ -120,3 +120,60 @@ def test_layout_does_not_matter() -> None:
 def test_refusals(given: dict, words: str) -> None:
     with pytest.raises(UnsupportedError, match=words):
         survey(**({"values": np.zeros(2), "exact": np.zeros(2)} | given))
+
+
+def _samples(draw: np.random.Generator) -> list[Sample]:
+    """Of many shapes, more than one piece holds, each with some of the companions an array can have."""
+    shapes = [(), (0,), (1,), (3, 5), (PIECE,), (PIECE - 1, 2), (7,), *((n, 3) for n in range(40))]
+    samples = []
+    for k, shape in enumerate(shapes):
+        raw = draw.standard_normal(shape) * 2.0 ** draw.integers(-30, 12, shape)
+        fmt = (None, "bfloat16", "e4m3fn", "binary16")[k % 4]
+        values, flags = fe.round_with_flags(raw, fmt or "binary32", dtype=np.float64)
+        exact = np.asarray(raw * (1 + 1e-3))
+        whole = (
+            np.asarray(raw * 2.0**-55),
+            np.asarray(raw),
+            np.asarray(raw * 2.0**-54),
+            np.abs(raw),
+            np.asarray(flags),
+        )
+        rest = [part if draw.random() < 0.6 else None for part in whole]
+        samples.append(Sample(np.asarray(values), exact, fmt, *rest))
+    return samples
+
+
+def test_many_surveys_at_once_are_those_one_by_one() -> None:
+    samples = _samples(np.random.default_rng(3))
+    alone = [survey(**sample._asdict()) for sample in samples]
+    assert repr(list(survey_all(samples))) == repr(alone)  # text tells every bit of a number, and NaN equals NaN in it
+    assert repr(list(survey_all(iter(samples[::-1])))) == repr(alone[::-1])
+    assert list(survey_all([])) == []
+
+
+def test_scans_equal_masks() -> None:
+    draw = np.random.default_rng(5)
+    steps, expected = [], []
+    for k, shape in enumerate([(4, 6), (), (0, 2), (PIECE + 1,), (300,), (90,), (2, 8, 3), (50,), (6, 6)]):
+        drawn = [draw.standard_normal(shape) * 2.0 ** draw.integers(-14, 8, shape) for _ in range(2)]
+        drawn = [np.where(draw.random(shape) < 0.1, np.resize(SPECIALS, shape), x) for x in drawn]
+        if k > 4:  # now sums underflow, now one operand is absorbed
+            drawn = [np.asarray(fe.round(x, "e5m2", dtype=np.float64)) for x in drawn]
+        a, b = drawn
+        with np.errstate(all="ignore"):
+            raw = np.asarray(a - b if k % 2 else a + b)
+        values, flags = (np.asarray(x) for x in fe.round_with_flags(raw, "e5m2", dtype=np.float64))
+        given = (a, b, bool(k % 2)) if k % 4 else ()
+        steps.append(Step(raw, values, flags, *given))
+        tiny = (flags & fe.Flag.UNDERFLOW) != 0
+        other = -b if k % 2 else b
+        kept = ((values == a) & (other != 0) | (values == other) & (a != 0)) & np.isfinite(values) & bool(given)
+        first = [int(np.argmax(mask)) if mask.any() else -1 for mask in (tiny, kept)]
+        masks = (~np.isfinite(raw), ~np.isfinite(values), tiny, (flags & fe.Flag.FLUSHED) != 0, kept)
+        counts = [int(np.count_nonzero(mask)) for mask in masks]
+        least = float(np.abs(raw)[tiny].min(initial=np.inf))
+        raised = int(np.bitwise_or.reduce(flags, axis=None))
+        expected.append(Scan(raised, *counts[:3], first[0], counts[3], counts[4], first[1], least))
+    assert list(scan_all(steps)) == expected
+    assert sum(scan.underflows > 0 for scan in expected) > 1
+    assert sum(scan.absorbed > 0 for scan in expected) > 1
