@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -200,7 +201,7 @@ def project_array(
         for start in range(0, x.size, piece):
             parts: list[Any] = [None if a is None else a[start : start + piece] for a in views]
             result = parts[1] if spare is None else spare[: parts[1].size]
-            _carrier_block(parts[0], result, parts[2], parts[3], carrier, request, coded, first + start)
+            carrier_block(parts[0], result, parts[2], parts[3], carrier, request, coded, first + start)
             if spare is not None:
                 parts[1][...] = result
         return
@@ -278,30 +279,38 @@ def readonly(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return array
 
 
-def _carrier_block(
+def carrier_block(
     x: Any, out: Any, flags: Any, random: Any, carrier: str, request: Request, coded: bool, first: int
 ) -> None:
-    word = np.uint32 if carrier == "float32" else np.uint64
-    mode = int(request.projection.rounding)
+    """Project flat arrays of the carrier, of codes and of flags as they are: no NaN is refused, nothing converted."""
     if coded and _in_two_steps(request, flags):
         # The values are the format's own: encoding them rounds nothing, in any mode.
         values = np.empty(x.size, carrier)
-        _carrier_block(x, values, flags, random, carrier, request, False, first)
-        x, flags, random, request, mode = values, None, None, Request(request.fmt, Projection()), NEAREST
-    fixed = None if flags is not None and mode != NEAREST else mode
-    loop = kernels.carrier_loop(carrier, fixed, coded, flags is not None)
-    target = carrier_target(request.fmt, request.projection, request.nan, carrier, coded)
+        carrier_block(x, values, flags, random, carrier, request, False, first)
+        x, flags, random, request = values, None, None, Request(request.fmt, Projection())
+    loop, words, mode, bits = _loop(request.fmt, request.projection, request.nan, carrier, coded, flags is not None)
     loop(
-        readonly(x.view(word)),
-        out if coded else out.view(word),
+        readonly(x.view(words.dtype)),
+        out if coded else out.view(words.dtype),
         NO_FLAGS if flags is None else flags,
-        target,
+        words,
         mode,
         NO_RANDOM if random is None else readonly(random),
-        type(target.drop)(request.bits),
+        bits,
         np.uint64(request.state),
         np.uint64(first),
     )
+
+
+@lru_cache(maxsize=512)
+def _loop(
+    fmt: Format, projection: Projection, nan: str | None, carrier: str, coded: bool, flagged: bool
+) -> tuple[Any, Any, int, Any]:
+    """The kernel of a projection and what is handed to it: target, mode and number of random bits."""
+    mode = int(projection.rounding)
+    loop = kernels.carrier_loop(carrier, None if flagged and mode != NEAREST else mode, coded, flagged)
+    words = readonly(np.array(carrier_target(fmt, projection, nan, carrier, coded)))
+    return loop, words, mode, words.dtype.type(projection.random_bits or 0)
 
 
 def _in_two_steps(request: Request, flags: Any) -> bool:
@@ -395,7 +404,7 @@ def _project_blocks(
             part = None if marks is None else marks[done : done + block[0].size]
             drawn = block[2] if random is not None else None
             if carrier is not None:
-                _carrier_block(block[0], block[1], part, drawn, carrier, request, coded, first + done)
+                carrier_block(block[0], block[1], part, drawn, carrier, request, coded, first + done)
             else:
                 _scaled_block(block[0], block[1], part, drawn, request, coded, first + done)
             done += block[0].size

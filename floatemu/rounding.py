@@ -14,12 +14,13 @@ from floatemu._core.random import MASK, draw, stream_state
 from floatemu.format import Format, as_integer
 from floatemu.formats import get_format
 from floatemu.operands import as_array, is_number
-from floatemu.projecting import Request, number_of_code, project_array, project_number
+from floatemu.projecting import Request, carrier_block, number_of_code, project_array, project_number
 from floatemu.projection import Rounding, Saturation
 from floatemu.results import check_out, result_dtype
 from floatemu.target import carried_by, carrier_target, layout, scaled_target, smallest_float
 
 NEAREST_TIES_TO_EVEN = Rounding.NEAREST_TIES_TO_EVEN
+_FLOAT64 = np.dtype(np.float64)
 
 
 class Flag(enum.IntFlag):
@@ -230,6 +231,32 @@ class Rounder:
             state = stream_state(as_integer(options["seed"], "seed") & MASK, stream & MASK)
             options = {**options, "random": draw(int, state, index & MASK, bits)}
         return round(x, self.fmt, self.rounding, **options)
+
+    def with_flags(self, x: Any) -> tuple[Any, Any]:
+        """Round as :func:`round_with_flags` does; of small arrays it takes a third of the time.
+
+        Parameters
+        ----------
+        x : array_like or number
+
+        Returns
+        -------
+        values : numpy.ndarray or scalar
+        flags : numpy.ndarray of uint8, or numpy.uint8
+        """
+        if x.__class__ is not np.ndarray or x.dtype is not _FLOAT64 or not self._direct:
+            return _round(x, self._request, None, None, flagged=True)
+        layout = x.flags
+        if not (layout.c_contiguous and layout.aligned):
+            x = x.copy()
+        values, flags = np.empty(x.shape), np.empty(x.shape, np.uint8)
+        carrier_block(x.reshape(-1), values.reshape(-1), flags.reshape(-1), None, "float64", self._request, False, 0)
+        return values, flags
+
+    @cached_property
+    def _direct(self) -> bool:
+        # whether arrays of binary64 go to the kernel as they are
+        return carried_by(self.fmt, "float64") and (self.fmt.has_nan or self._request.nan is not None)
 
     @cached_property
     def compiled(self) -> Any:

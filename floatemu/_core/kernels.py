@@ -42,6 +42,7 @@ from floatemu._core.rounding import (
     TO,
     TP,
     TZ,
+    as_target,
     decode_code,
     project_carrier,
     project_scaled,
@@ -260,9 +261,9 @@ def carrier_loop(carrier: str, fixed: int | None, coded: bool, flagged: bool) ->
     Returns
     -------
     callable
-        ``loop(source, result, flags, target, mode, random, n, state, first)``; 1-D contiguous arrays, all of
-        one length but ``flags`` (of any length unless ``flagged``) and ``random`` (empty: words are
-        computed from ``state`` and the index ``first + i``; used by stochastic modes only).
+        ``loop(source, result, flags, words, mode, random, n, state, first)``; 1-D contiguous arrays, all of
+        one length but ``words``, the fields of the target, ``flags`` (of any length unless ``flagged``) and ``random``
+        (empty: numbers are computed from ``state`` and the index ``first + i``; used by stochastic modes only).
     """
     word, t = CARRIERS[carrier]
     may_draw = fixed is None or fixed >= SA
@@ -326,8 +327,9 @@ def carrier_loop(carrier: str, fixed: int | None, coded: bool, flagged: bool) ->
     register_jitable(named(tiles, f"{label} tiles"))
 
     def loop(
-        source: Any, result: Any, flags: Any, target: Any, given: Any, random: Any, n: Any, state: Any, first: Any
+        source: Any, result: Any, flags: Any, words: Any, given: Any, random: Any, n: Any, state: Any, first: Any
     ) -> Any:
+        target = as_target(words)
         draws = may_draw if known else given >= SA
         drawn = np.empty(tile_size + 2 if may_draw else 0, np.uint32)
         spare = w32(32 - int(n))

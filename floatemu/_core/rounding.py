@@ -62,6 +62,14 @@ class Target(NamedTuple):
     flush_flags: Any
 
 
+def as_target(w: Any) -> Target:
+    """The target whose fields an array holds: to hand over one array takes a fraction of handing over 27 numbers."""
+    return Target(
+        w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], w[9], w[10], w[11], w[12], w[13], w[14], w[15],
+        w[16], w[17], w[18], w[19], w[20], w[21], w[22], w[23], w[24], w[25], w[26],
+    )  # fmt: skip
+
+
 class Layout(NamedTuple):
     """How a format encodes, as 64-bit words: what :func:`decode_code` needs to know."""
 
@@ -363,5 +371,17 @@ def decode_code(w: Any, code: Any, layout: Any, bias: Any) -> Any:
     return w(sign | w(sig << w(quantum - w(bias - 1074))))
 
 
-TEXT = (decode_code, nearest_even, pick, away, jam, fold, tiny, finite_flags, project_carrier, project_scaled)
+TEXT = (
+    as_target,
+    decode_code,
+    nearest_even,
+    pick,
+    away,
+    jam,
+    fold,
+    tiny,
+    finite_flags,
+    project_carrier,
+    project_scaled,
+)
 """The functions that ``kernels`` compiles."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from fractions import Fraction
 from typing import Any
 
@@ -308,6 +309,22 @@ def test_the_first_nan_is_named_in_any_layout_and_size() -> None:
             fe.round(given, "e2m1fn")
         with pytest.raises(fe.ProjectionError, match=r"\(217, 3\)"):
             fe.encode(given, "e2m1fn")
+
+
+@pytest.mark.parametrize("mode", ["NEAREST_TIES_TO_EVEN", "TOWARD_ZERO", "STOCHASTIC_A"])
+@pytest.mark.parametrize("name", ["binary64", "binary16", "e4m3fn", "e8m0fnu", "e2m1fn", "binary8p3ue"])
+def test_rounder_gives_the_flags_too(name: str, mode: str) -> None:
+    options = {"rounding": mode, "saturation": "SAT_FINITE", "nan": "max", "stream": 3}
+    options |= {"seed": 5} if mode == "STOCHASTIC_A" else {}
+    to, x = fe.rounder(name, **options), np.array([[0.1, -3.0, 1e-300, np.nan], [np.inf, 500.0, 2.0**-10, -0.0]])
+    for given in (x, x.T, x[:, ::-2], x[:0], x[0, 0], np.asarray(x[0, 1]), x.astype(np.float32), x.astype(">f8"), 0.3):
+        values, flags = to.with_flags(given)
+        right, raised = fe.round_with_flags(given, name, **options)
+        assert_bits(values, right, given)
+        assert_bits(flags, raised, given)
+        assert type(values) is type(right)
+    with pytest.raises(fe.ProjectionError) if name == "e2m1fn" else nullcontext():
+        fe.rounder(name).with_flags(x)
 
 
 @pytest.mark.parametrize("mode", DETERMINISTIC)
