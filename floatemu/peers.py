@@ -69,11 +69,16 @@ def _ml_dtypes(x: Array, source: str, target: str) -> Array:
     return _codes(_with_bfloat16(x, source).astype(dtype))
 
 
-def _torch(x: Array, source: str, target: str) -> Array:
-    torch = importlib.import_module("torch")
-    tensor = torch.from_numpy(_upper(x)).view(torch.bfloat16) if source == "bfloat16" else torch.from_numpy(x)
-    y = tensor.to(_dtype(torch, target))
-    return np.asarray(y.view(torch.uint16 if y.element_size() == 2 else torch.uint8).numpy())
+def _torch(device: str) -> Cast:
+    def cast(x: Array, source: str, target: str) -> Array:
+        torch = importlib.import_module("torch")
+        if device == "cuda" and not torch.cuda.is_available():
+            raise Absent("torch finds no CUDA device here")
+        tensor = torch.from_numpy(_upper(x)).view(torch.bfloat16) if source == "bfloat16" else torch.from_numpy(x)
+        y = tensor.to(device).to(_dtype(torch, target))
+        return np.asarray(y.view(torch.uint16 if y.element_size() == 2 else torch.uint8).cpu().numpy())
+
+    return cast
 
 
 def _jax(x: Array, source: str, target: str) -> Array:
@@ -161,7 +166,8 @@ def _qtorch(x: Array, source: str, target: str) -> Array:
 CASTS: dict[str, tuple[str, Cast]] = {
     "numpy": ("numpy", _numpy),
     "ml_dtypes": ("ml_dtypes", _ml_dtypes),
-    "torch": ("torch", _torch),
+    "torch": ("torch", _torch("cpu")),
+    "torch_cuda": ("torch", _torch("cuda")),
     "jax": ("jax", _jax),
     "tensorflow": ("tensorflow", _tensorflow),
     "onnx": ("onnx", _onnx(1)),

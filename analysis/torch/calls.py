@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from .private import without_mkldnn
+from .private import plain_kernels
 
 __all__ = ["Call", "Mismatch", "Recording", "Ref", "flatten", "map_refs", "ref_of", "same_bits", "tensor_at"]
 
@@ -165,7 +165,7 @@ class Recording:
         wrong = []
         before = torch.get_rng_state()
         try:
-            with torch.no_grad(), without_mkldnn():
+            with torch.no_grad(), plain_kernels():
                 for index, (call, values) in enumerate(zip(self.calls, self.values, strict=True)):
                     again = _again(call, memory)
                     if call.uninitialised:  # no bits to reproduce: go on from those that were there

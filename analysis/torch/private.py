@@ -9,16 +9,18 @@ from typing import Any
 
 import torch
 
+from .cells import DECOMPOSITIONS
+
 __all__ = [
     "Mode",
     "autograd_node",
     "decompositions",
     "is_compiled",
+    "plain_kernels",
     "sequence_number",
     "storage_key",
     "storage_watch",
     "unseen",
-    "without_mkldnn",
 ]
 
 from torch.utils._python_dispatch import TorchDispatchMode as Mode
@@ -129,11 +131,17 @@ def unseen() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def without_mkldnn() -> Iterator[None]:
-    """Switch oneDNN off: its kernels, such as whole recurrent layers, have no binary64 form.
+def plain_kernels() -> Iterator[None]:
+    """Switch oneDNN and cuDNN off: their kernels, such as whole recurrent layers, show nothing of what is inside.
 
-    The public switch warns about hardware that is not there, and a warning is an error to some.
+    The public switch of oneDNN warns about hardware that is not there, and a warning is an error to some.
     """
+    with _without_mkldnn(), torch.backends.cudnn.flags(enabled=False):
+        yield
+
+
+@contextlib.contextmanager
+def _without_mkldnn() -> Iterator[None]:
     get, put = getattr(torch._C, "_get_mkldnn_enabled", None), getattr(torch._C, "_set_mkldnn_enabled", None)
     if get is None or put is None:
         with torch.backends.mkldnn.flags(enabled=False):
@@ -171,6 +179,7 @@ def decompositions(known: frozenset[str]) -> dict[Any, Callable[..., Any]]:
     }
     table.update(core_aten_decompositions())
     table.update(get_decompositions([getattr(aten, name) for name in _FUSED if hasattr(aten, name)]))
+    table.update(DECOMPOSITIONS)
     return {key: rule for key, rule in table.items() if _plain(key) not in _KEPT}
 
 

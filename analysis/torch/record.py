@@ -14,7 +14,7 @@ from ..ops import Builder
 from ..tape import Tape
 from .calls import Recording, flatten
 from .mode import Listener, Recorder
-from .private import decompositions, is_compiled, without_mkldnn
+from .private import decompositions, is_compiled, plain_kernels
 from .prune import prune
 from .translate import RULES, Translator
 
@@ -139,7 +139,7 @@ def _recorder(module: Any, listener: Listener, decompose: bool) -> Recorder:
 def _run(
     recorder: Recorder, inputs: tuple[Any, ...], keywords: Mapping[str, Any], loss: Loss | None, optimizer: Any
 ) -> tuple[Any, Any]:
-    with without_mkldnn(), sdpa_kernel(SDPBackend.MATH), recorder.hooks(), recorder:
+    with plain_kernels(), sdpa_kernel(SDPBackend.MATH), recorder.hooks(), recorder:
         result = recorder.module(*inputs, **keywords)
         recorder.path = "loss"
         lost = loss(result) if loss is not None else _own_loss(result)

@@ -78,6 +78,8 @@ class Outcome:
     source : str
         Where the recorded results are from.
     first : Difference or None
+    sha256 : str or None
+        Of the recorded results, every NaN being the format's own, in reports that can be replayed from them.
     """
 
     id: str
@@ -91,6 +93,7 @@ class Outcome:
     reason: str | None = None
     source: str = ""
     first: Difference | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)

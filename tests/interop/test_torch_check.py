@@ -13,11 +13,15 @@ import torch
 import floatemu as fe
 from analysis.cli import main
 from analysis.validate import markdown
-from floatemu.interop.torch import check, probes, readings
+from floatemu.interop.torch import check, probes, questions, readings
 from floatemu.presets import get
 
 SCHEMA = json.loads(resources.files("analysis").joinpath("schemas/validate.json").read_text(encoding="utf-8"))
 E4M3, E8M0, BF16 = (fe.get_format(name) for name in ("e4m3fn", "e8m0fnu", "bfloat16"))
+
+
+def question(fmt, computed, ways=()):
+    return questions.Question("cast", {}, fmt, {}, lambda device: None, lambda: computed, lambda answer: ways)
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +97,14 @@ def test_a_product_rounded_before_its_sum_would_be_known():
 
 
 def test_a_deviation_that_no_way_explains_fails(monkeypatch):
-    real = check._bits
+    real = questions.bits
 
     def spoiled(x):
         codes = real(x).copy()
         codes.reshape(-1)[100] ^= 1
         return codes
 
-    monkeypatch.setattr(check, "_bits", spoiled)
+    monkeypatch.setattr(questions, "bits", spoiled)
     found = check.check_torch(only="cast/binary16/e5m2")
     assert [test.status for test in found.tests] == ["fail", "fail"]
     assert not found.ok
@@ -108,25 +112,51 @@ def test_a_deviation_that_no_way_explains_fails(monkeypatch):
     assert found.tests[0].n - found.tests[0].equal == 1
 
 
+def test_a_report_is_replayed_from_its_hashes(report):
+    """Nothing is asked of torch; what it was found to do, it is found to have done."""
+    kept = json.loads(json.dumps(report.as_dict()))
+    found = check.replay_torch(kept)
+    assert found.ok
+    for before, after in zip(report.tests, found.tests, strict=True):
+        assert (before.id, before.sha256) == (after.id, after.sha256) or after.status == "skipped"
+        assert after.status == before.status or before.cause in check.FROM_ANSWERS
+
+
+def test_a_replay_sees_one_other_bit(report):
+    kept = report.as_dict()
+    for test in kept["tests"]:
+        if test["id"] in ("cast/binary16/e5m2", "cast/binary64/e5m2"):
+            test["sha256"] = "0" * 64
+    found = {test.id: test for test in check.replay_torch(kept).tests if test.status == "fail"}
+    assert set(found) == {"cast/binary16/e5m2", "cast/binary64/e5m2"}
+    assert {test.reason for test in found.values()} == {"the hash is another"}
+
+
+@pytest.mark.parametrize("text", [{}, {"subject": {"kind": "self"}, "tests": []}, {"subject": {"kind": "torch"}}])
+def test_what_is_no_report_of_torch_is_refused(text):
+    with pytest.raises(fe.UnsupportedError, match="report"):
+        check.replay_torch(text)
+
+
 def test_every_way_is_tried_for_every_bit():
     one, two = np.array([0x38, 0x39], np.uint8), np.array([0x39, 0x39], np.uint8)
     ways = [("half of it", lambda: np.array([0x39, 0x38], np.uint8)), ("all", lambda: two)]
-    found = check.judge("x", "cast", {}, E4M3, {}, two, one, ways, "")
+    found = check.judge("x", question(E4M3, one, ways), two, "")
     assert (found.status, found.cause, found.equal) == ("known", "all", 1)
-    assert check.judge("x", "cast", {}, E4M3, {}, two, one, ways[:1], "").status == "fail"
+    assert check.judge("x", question(E4M3, one, ways[:1]), two, "").status == "fail"
 
 
 def test_a_number_in_the_place_of_a_nan_is_a_deviation():
     nan, other, number = (np.array([code], np.uint8) for code in (0x7F, 0xFF, 0x7E))
-    assert check.judge("x", "cast", {}, E4M3, {}, other, nan, (), "").status == "pass"
-    assert check.judge("x", "cast", {}, E4M3, {}, number, nan, (), "").status == "fail"
+    assert check.judge("x", question(E4M3, nan), other, "").status == "pass"
+    assert check.judge("x", question(E4M3, nan), number, "").status == "fail"
 
 
 def test_casts_that_torch_lacks_are_skipped_with_its_words(monkeypatch):
     def refuse(*arguments):
         raise NotImplementedError("no such kernel\nand more")
 
-    monkeypatch.setattr(check, "_cast", refuse)
+    monkeypatch.setattr(questions, "bits", refuse)
     found = check.check_torch(only="cast/binary16/e5m2")
     assert {test.status for test in found.tests} == {"skipped"}
     assert found.tests[0].reason == "torch refuses: no such kernel"
@@ -145,7 +175,7 @@ def test_products_in_lower_precision_would_be_known():
     short = fe.encode(fe.round(a, "bfloat16") @ fe.round(b, "bfloat16"), "binary32")
     exact = fe.encode(a @ b, "binary32")
     ways = readings.products(a, b, "binary32")
-    found = check.judge("x", "matmul", {}, fe.get_format("binary32"), {}, short, exact, ways, "")
+    found = check.judge("x", question(fe.get_format("binary32"), exact, ways), short, "")
     assert found.status == "known"
     assert "bfloat16" in found.cause
 

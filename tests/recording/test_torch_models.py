@@ -22,16 +22,16 @@ from torch_runs import Widened, wide  # noqa: E402
 
 from analysis.torch import capture  # noqa: E402
 from analysis.torch.calls import same_bits  # noqa: E402
-from analysis.torch.private import without_mkldnn  # noqa: E402
+from analysis.torch.private import plain_kernels  # noqa: E402
 
 NO_TRANSFORMERS = pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
 NAMES = [*MODELS, *(pytest.param(name, marks=NO_TRANSFORMERS) for name in HUGGING_FACE)]
 
 
 @pytest.fixture(autouse=True)
-def plain_kernels() -> Iterator[None]:
+def kernels_of_recordings() -> Iterator[None]:
     """Runs that are compared with recordings use the kernels that recordings use."""
-    with without_mkldnn(), sdpa_kernel(SDPBackend.MATH):
+    with plain_kernels(), sdpa_kernel(SDPBackend.MATH):
         yield
 
 

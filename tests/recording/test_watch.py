@@ -24,7 +24,7 @@ from torch_runs import Widened, wide  # noqa: E402
 
 from analysis.torch.calls import same_bits  # noqa: E402
 from analysis.torch.names import is_move  # noqa: E402
-from analysis.torch.private import without_mkldnn  # noqa: E402
+from analysis.torch.private import plain_kernels  # noqa: E402
 
 NO_TRANSFORMERS = pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
 NAMES = [*MODELS, *(pytest.param(name, marks=NO_TRANSFORMERS) for name in HUGGING_FACE)]
@@ -41,7 +41,7 @@ OPTIMISERS: dict[str, Callable[[Any], Any]] = {
 def test_the_shadow_is_an_independent_float64_run(name: str) -> None:
     case = make(name)
     double = copy.deepcopy(case.module).double()
-    with without_mkldnn():
+    with plain_kernels():
         with Widened():
             wanted = case.run(double, wide)
             wanted.backward()
@@ -73,7 +73,7 @@ def test_the_shadow_goes_through_clipping_and_the_optimisers_steps(name: str) ->
             optimiser.step()
             optimiser.zero_grad()
 
-    with without_mkldnn():
+    with plain_kernels():
         train(double, wide)
         with an.watch(case.module, every=1) as w, w.step():
             train(case.module, lambda x: x)

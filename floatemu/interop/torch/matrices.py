@@ -12,7 +12,7 @@ from floatemu import matrix
 from floatemu.errors import UnsupportedError
 from floatemu.format import Format
 from floatemu.formats import get_format
-from floatemu.interop.torch.tensors import INTEGERS, array, check, codes, on_cpu, result_dtype, tensor
+from floatemu.interop.torch.tensors import INTEGERS, array, check, codes, result_dtype, tensor
 from floatemu.matrix.unit import MatrixUnit
 from floatemu.projection import Rounding
 
@@ -24,10 +24,12 @@ def matmul(
 ) -> Any:
     """Return the matrix product of two tensors with every multiplication and addition rounded once.
 
+    The product is made on the CPU; tensors on another device are copied there and back.
+
     Parameters
     ----------
     a, b : torch.Tensor
-        (..., M, K) and (..., K, N) on the CPU; taken as the exact values they have.
+        (..., M, K) and (..., K, N) on one device; taken as the exact values they have.
     fmt : Format or str
         Format of the result.
     rounding : Rounding or str
@@ -46,7 +48,8 @@ def matmul(
     Raises
     ------
     FormatError, ProjectionError, UnsupportedError
-        As for :func:`floatemu.matmul`; if an operand is no tensor, lies on another device or requires a gradient.
+        As for :func:`floatemu.matmul`; if an operand is no tensor or requires a gradient, or operands lie on several
+        devices.
 
     Examples
     --------
@@ -59,27 +62,31 @@ def matmul(
     fmt = get_format(fmt)
     if {"flags", "out"} & set(options):
         raise UnsupportedError("matmul on tensors takes neither flags nor out; use floatemu.matmul on .numpy() arrays")
-    left, right = _operand(a, "a", "matmul"), _operand(b, "b", "matmul")
+    operands, device = _operands({"a": a, "b": b})
+    left, right = operands.values()
     kind = result_dtype((left.dtype, right.dtype), fmt, dtype)
     wide = np.float64 if kind is torch.float64 else np.float32
-    return tensor(np.asarray(products.matmul(array(left), array(right), fmt, rounding, dtype=wide, **options)), kind)
+    found = products.matmul(array(left), array(right), fmt, rounding, dtype=wide, **options)
+    return tensor(np.asarray(found), kind).to(device)
 
 
-def _operand(x: Any, what: str, operation: str) -> Any:
-    x = check(x, what, "emulate() makes the products of a module differentiable")
-    on_cpu(x, what, operation)
-    return x
+def _operands(given: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """Operands that are there, on the CPU, and the device on which they lay."""
+    way = "emulate() makes the products of a module differentiable"
+    found = {name: check(x, name, way) for name, x in given.items() if x is not None}
+    devices = {name: x.device for name, x in found.items()}
+    if len(set(devices.values())) > 1:
+        shown = ", ".join(f"{name} on {device}" for name, device in devices.items())
+        raise UnsupportedError(f"operands lie apart: {shown}; bring them to one device with .to()")
+    return {name: x.cpu() for name, x in found.items()}, next(iter(devices.values()))
 
 
 def _instruction(face: Any, unit: MatrixUnit, operands: dict[str, Any], options: dict[str, Any]) -> Any:
-    arrays = {}
-    for name, x in operands.items():
-        if x is None:
-            continue
-        x = _operand(x, name, face.__name__)
-        arrays[name] = codes(x).numpy() if options.get("codes") and x.dtype not in INTEGERS else array(x)
+    tensors, device = _operands(operands)
+    coded = options.get("codes")
+    arrays = {name: codes(x).numpy() if coded and x.dtype not in INTEGERS else array(x) for name, x in tensors.items()}
     left, right = arrays.pop("a"), arrays.pop("b")
-    return torch.from_numpy(np.asarray(face(unit, left, right, **arrays, **options)))
+    return torch.from_numpy(np.asarray(face(unit, left, right, **arrays, **options))).to(device)
 
 
 def mma(
@@ -91,8 +98,8 @@ def mma(
     ----------
     unit : MatrixUnit
     a, b, c, scale_a, scale_b : torch.Tensor
-        On the CPU: values of the unit's formats in any dtype that holds them (a float8 tensor for a float8 unit), or
-        with ``codes=True`` codes.
+        On one device, computed on the CPU: values of the unit's formats in any dtype that holds them (a float8 tensor
+        for a float8 unit), or with ``codes=True`` codes.
     **options
         ``codes``, ``threads``, as for :func:`floatemu.matrix.mma`.
 
@@ -104,7 +111,7 @@ def mma(
     Raises
     ------
     FormatError, UnsupportedError
-        As for :func:`floatemu.matrix.mma`; if an operand is no tensor or lies on another device.
+        As for :func:`floatemu.matrix.mma`; if an operand is no tensor, or operands lie on several devices.
 
     Examples
     --------
@@ -139,7 +146,7 @@ def gemm(
     Raises
     ------
     FormatError, UnsupportedError
-        As for :func:`floatemu.matrix.gemm`; if an operand is no tensor or lies on another device.
+        As for :func:`floatemu.matrix.gemm`; if an operand is no tensor, or operands lie on several devices.
 
     Examples
     --------
