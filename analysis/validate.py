@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from floatemu.errors import FileError
 
 from .terminal import Progress
 
@@ -17,6 +21,8 @@ LISTED = 40
 """Tests up to this number are listed one by one, more are summed up; what is not equal is always listed."""
 SHOWN = 8
 """Operands of a difference that are written out."""
+LARGEST = 2**24
+"""Bytes of a report that is read."""
 TITLES = ("test", "unit", "compared", "equal", "result")
 
 
@@ -32,7 +38,8 @@ def run_validation(
     Parameters
     ----------
     capture : str, optional
-        Folder of a capture to replay.
+        Folder of a capture to replay, or file of a report on torch: what ``validate --torch --out`` wrote, which
+        is compared again by its hashes.
     vectors : str, optional
         Folder of published results. Without this, ``capture`` and ``torch``, the installation itself is checked.
     chunks : int, optional
@@ -54,6 +61,8 @@ def run_validation(
         If the folder holds no published results, or damaged ones; if torch is not installed or has no such device.
     floatemu.matrix.capture.CaptureError
         If there is no capture, or a damaged one.
+    floatemu.FileError
+        If the report is too large, or no JSON.
 
     Examples
     --------
@@ -71,6 +80,10 @@ def run_validation(
         from floatemu.matrix.vectors import read_vectors
 
         found = check_vectors(read_vectors(vectors), progress)
+    elif capture is not None and Path(capture).is_file() and Path(capture).name != "capture.json":
+        from floatemu.interop.torch.check import replay_torch
+
+        found = replay_torch(_report(Path(capture)))
     elif capture is not None:
         from floatemu.matrix.capture import read_capture
         from floatemu.matrix.replay import CHUNKS, check_capture
@@ -81,6 +94,16 @@ def run_validation(
 
         found = check_self(progress)
     return {"ok": found.ok, **found.as_dict()}
+
+
+def _report(path: Path) -> Any:
+    """The JSON object in a file."""
+    if path.stat().st_size > LARGEST:
+        raise FileError(f"{path}: holds {path.stat().st_size} bytes; a report has at most {LARGEST}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise FileError(f"{path}: this is no JSON file: {str(error)[:80]}") from None
 
 
 def _group(test: Mapping[str, Any]) -> str:

@@ -59,6 +59,12 @@ LARGE: tuple[tuple[str, str, str, dict[str, str]], ...] = (
 )  # fmt: skip
 
 
+def save_probes(path: Path) -> None:
+    """Write the numbers that libraries are asked to cast."""
+    pairs = [(s, t) for s in SOURCES for t, fmt in FORMATS.items() if fmt.k <= 16 and s != t]
+    np.savez(path, **{f"{s} {t}": probes(s, t) for s, t in pairs})
+
+
 def environment(folder: Path, name: str, version: str, needs: str) -> Path:
     """Make the environment of a library if it is not there, and return its interpreter."""
     place = folder / f"{name.replace(' ', '-')}-{version}"
@@ -80,6 +86,20 @@ def codes(python: Path, cast: str, scratch: Path) -> dict[str, Any]:
         return {key: file[key] for key in file.files}
 
 
+def write(name: str, version: str, made: dict[str, dict[str, Any]]) -> None:
+    """Write the record of a library from the codes of its casts, by the preset that they must equal."""
+    rows = [
+        {"preset": preset, **recorded.summary(y, target=key.split()[1], source=key.split()[0])}
+        for preset, found in made.items()
+        for key, y in found.items()
+    ]
+    head = {"schema": recorded.SCHEMA, "library": name, "version": version, "machine": platform.machine()}
+    lines = ",\n".join(json.dumps(row) for row in rows)
+    path = FOLDER / f"{name.replace(' ', '-').lower()}-{version}.json"
+    path.write_text(f'{json.dumps(head)[:-1]}, "casts": [\n{lines}\n]}}\n', encoding="utf-8")
+    print(f"{path.name}: {len(rows)} casts")
+
+
 def main() -> int:
     """Record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -89,22 +109,12 @@ def main() -> int:
     given = parser.parse_args()
     named = set(zip(given.only[::2], given.only[1::2], strict=True))
     with tempfile.TemporaryDirectory() as folder:
-        pairs = [(s, t) for s in SOURCES for t, fmt in FORMATS.items() if fmt.k <= 16 and s != t]
-        np.savez(Path(folder) / "probes.npz", **{f"{s} {t}": probes(s, t) for s, t in pairs})
+        save_probes(Path(folder) / "probes.npz")
         for name, version, needs, casts in ENVIRONMENTS + (LARGE if given.large or named else ()):
             if named and (name, version) not in named:
                 continue
             python = environment(given.environments, name, version, needs)
-            rows = [
-                {"preset": preset, **recorded.summary(y, target=key.split()[1], source=key.split()[0])}
-                for cast, preset in casts.items()
-                for key, y in codes(python, cast, Path(folder)).items()
-            ]
-            head = {"schema": recorded.SCHEMA, "library": name, "version": version, "machine": platform.machine()}
-            lines = ",\n".join(json.dumps(row) for row in rows)
-            path = FOLDER / f"{name.replace(' ', '-').lower()}-{version}.json"
-            path.write_text(f'{json.dumps(head)[:-1]}, "casts": [\n{lines}\n]}}\n', encoding="utf-8")
-            print(f"{path.name}: {len(rows)} casts")
+            write(name, version, {preset: codes(python, cast, Path(folder)) for cast, preset in casts.items()})
     return 0
 
 

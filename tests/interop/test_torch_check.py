@@ -2,6 +2,7 @@
 
 import json
 from importlib import resources
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -16,6 +17,7 @@ from analysis.validate import markdown
 from floatemu.interop.torch import check, probes, questions, readings
 from floatemu.presets import get
 
+DATA = Path(__file__).parents[1] / "data"
 SCHEMA = json.loads(resources.files("analysis").joinpath("schemas/validate.json").read_text(encoding="utf-8"))
 E4M3, E8M0, BF16 = (fe.get_format(name) for name in ("e4m3fn", "e8m0fnu", "bfloat16"))
 
@@ -120,6 +122,36 @@ def test_a_report_is_replayed_from_its_hashes(report):
     for before, after in zip(report.tests, found.tests, strict=True):
         assert (before.id, before.sha256) == (after.id, after.sha256) or after.status == "skipped"
         assert after.status == before.status or before.cause in check.FROM_ANSWERS
+
+
+REPORTS = sorted(path for kind in ("torch", "gpu") for path in (DATA / kind).glob("torch-*.json"))
+
+
+@pytest.mark.parametrize("path", REPORTS, ids=lambda path: path.stem)
+def test_reports_of_other_machines_are_replayed(path):
+    found = check.replay_torch(json.loads(path.read_text(encoding="utf-8")))
+    assert {test.id: test.reason for test in found.tests if test.status == "fail"} == {}
+    compared = [test for test in found.tests if test.status in ("pass", "known")]
+    assert len(compared) > 50
+    assert {test.op for test in compared} == {"cast", "decode", "arithmetic", "matmul"}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"subject": {"kind": "torch"}, "tests": [{"id": "cast/binary32/e5m2"}]}'])
+def test_the_command_refuses_what_is_no_report(text, tmp_path, capsys):
+    path = tmp_path / "report.json"
+    path.write_text(text)
+    assert main(["validate", str(path)]) == 2
+    assert "report" in capsys.readouterr().err
+
+
+def test_the_command_replays_a_report(tmp_path, capsys, report):
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(report.as_dict()))
+    assert main(["validate", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator(SCHEMA).validate(found)
+    assert found["subject"] == report.subject
+    assert found["totals"]["known"] > 0
 
 
 def test_a_replay_sees_one_other_bit(report):

@@ -33,6 +33,7 @@ def validate(
     """Compare with what devices gave, bit for bit.
 
     CAPTURE is a folder that scripts/capture_gpu.py wrote on a machine with a GPU; it is replayed here, without one.
+    Or it is the validation.json that --torch --out wrote anywhere, whose hashes are compared again.
     Exit status 1: a result deviates, and no documented cause explains it."""
     subjects = {"CAPTURE": capture, "--self": own, "--torch": library, "--vectors FOLDER": vectors}
     chosen = [word for word, given in subjects.items() if given]

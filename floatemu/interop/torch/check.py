@@ -201,7 +201,7 @@ def replay_torch(report: Mapping[str, Any]) -> Conformance:
             raise UnsupportedError(f"a report of kind {report['subject']['kind']!r}; accepted: of torch")
         tests = [_replayed(test, known) for test in report["tests"]]
         return Conformance(dict(report["subject"]), tuple(tests))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UnsupportedError(f"this is no report of floatemu validate --torch: {error!r}") from None
 
 
@@ -213,6 +213,8 @@ def _replayed(test: Mapping[str, Any], known: Mapping[str, Any]) -> Outcome:
     question: Question = known[name]()
     formats = question.formats
     status = test["status"]
+    if status not in ("pass", "known", "fail"):
+        raise ValueError(f"status {status!r}")
     if status == "known":
         ways = dict(question.known(question.computed()))
         made = ways.get(test["cause"])

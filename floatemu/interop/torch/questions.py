@@ -154,7 +154,7 @@ def questions() -> dict[str, Callable[[], Question]]:
     Examples
     --------
     >>> question = questions()["cast/binary16/e5m2"]()
-    >>> question.op, (question.ask("cpu") == question.computed()).mean() > 0.9
+    >>> question.op, float((question.ask("cpu") == question.computed()).mean()) > 0.9
     ('cast', True)
     """
     found: dict[str, Callable[[], Question]] = {}
