@@ -7,7 +7,7 @@ along any axis, or along two, without a copy.
 Largest magnitudes are those of the bit patterns, taken as integers; logarithms occur nowhere. All that rounds is
 rounded by the one text: the quotient of the largest magnitude goes through :func:`cut` (``away``) and
 ``project_scaled`` to the scale's format. Quotients are rounded to odd, which loses nothing that a later rounding to
-fewer bits looks at.
+fewer bits looks at; by powers of two they are exact.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ import numpy as np
 from numba.extending import register_jitable
 
 from floatemu._core import arithmetic, kernels
-from floatemu._core.exact import bits_of, float_of, fma64, odd_quotient, to_odd
+from floatemu._core.exact import bits_of, float_of, fma64, odd_of, odd_quotient
+from floatemu._core.lanes import fill, largest
 from floatemu._core.rounding import NE, away, decode_code, pick, project_scaled
 
-EXACT, DIVIDE, MULTIPLY = range(3)
-"""How a quotient is formed: rounded to odd; as the carrier divides; times the carrier's reciprocal."""
-
-LENGTHS = (16, 32, 128)
-"""Lengths of blocks that have loops of their own, whose count the compiler knows."""
+EXACT, DIVIDE, MULTIPLY, SHIFT = range(4)
+"""How a quotient is formed: rounded to odd; as the carrier divides; times the carrier's reciprocal; exactly, by powers
+of two, which is what EXACT becomes where it may."""
 
 STEPS = 256
 """Codes of a scale that are looked up rather than computed."""
@@ -82,65 +81,70 @@ assert arithmetic  # its import lets compiled code call the functions of ``exact
 kernels.register((cut, scale_code))
 
 
-def largest_in(carrier: str, length: int | None) -> Callable[..., Any]:
-    """The function ``largest(bits, limit)``: the largest magnitude below ``limit`` of a run of one block in a row."""
-    word: Any = kernels.CARRIERS[carrier]
-    w, t = word
-    magnitude = w(2 ** (31 if t == 23 else 63) - 1)
-
-    def largest(bits: Any, limit: Any) -> Any:
-        found = w(0)
-        for i in range(bits.size if length is None else length):
-            mag = w(bits[i] & magnitude)
-            found = max(found, pick(w, mag < limit, mag, w(0)))
-        return found
-
-    register_jitable(kernels.named(largest, f"largest {carrier} {length}"))
-    return largest
-
-
-def quotients_of(carrier: str) -> Callable[..., Any]:
-    """The function ``quotients(x, bits, scales, formula, result)``: numbers by scales of their own."""
+def quotients_of(carrier: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The functions ``quotients`` and ``zeros``: numbers by scales of their own, and those whose scale is 0."""
     word: Any = kernels.CARRIERS[carrier]
     w, t = word
     number: Any = np.float32 if t == 23 else np.float64
-    top = w(1 << (31 if t == 23 else 63))
+    last = w(31 if t == 23 else 63)
+    top = w(w(1) << last)
     infinity = w((255 << 23) if t == 23 else (2047 << 52))
 
-    def exact(x: Any, bits: Any, s: Any) -> Any:
-        """Bits of x / s rounded to odd: never to infinity where x is finite, nor to zero where it is not zero.
+    def shifted(x: Any, bits: Any, inverse: Any) -> Any:
+        """Bits of x * inverse, the inverse a power of two: exact, or a number that is as good.
 
-        A quotient of numbers of 24 and 28 bits is a number of 24 bits or differs from each by 2^-52 of it, so that in
-        binary64 it lies on the right side.
+        The product is inexact only where it is at most 2^-126 or beyond binary32. There it must be neither 0 nor
+        infinite, if x is not: what rounds it on looks at no place below 2^-122 (see :func:`divided_loop`).
         """
-        wide = np.float64(x) / s
-        q = number(wide)
+        q = number(x * inverse)
         mag = w(bits & w(top - w(1)))
-        error = wide - np.float64(q) if t == 23 else fma64(-wide, s, np.float64(x))
-        out = to_odd(w, q, w(number(q).view(w)), error)
-        out = pick(w, q == number(0), w(w(bits & top) | w(mag != w(0))), out)
+        out = pick(w, q == number(0), w(w(bits & top) | w(mag != w(0))), w(q.view(w)))
         over = (w(out & w(top - w(1))) == infinity) & (mag < infinity)
         return w(out - w(over))
 
+    def exact(x: Any, bits: Any, s: Any, inverse: Any) -> Any:
+        """Bits of x / s rounded to odd: never to infinity where x is finite, nor to zero where it is not zero.
+
+        binary32: x times the rounded 1 / s, in binary64, differs from x / s by 2^-51 of it at most, so that rounded to
+        binary32 it is x / s, if that is such a number, or else one of the two around it. x - q s is then rounded
+        once, and has the right sign; as it is a multiple of 2^-447 the upper half of its bits tells that and whether it
+        is zero. Where q is infinite, or zero, its being x without q, or minus q, does what is right.
+        """
+        wide = np.float64(x)
+        q = number(wide * inverse) if t == 23 else number(wide / s)
+        error = w(bits_of(fma64(-np.float64(q), s, wide)) >> np.uint64(63 - last))
+        mag = w(bits & w(top - w(1)))
+        error = pick(w, mag < infinity, error, w(0))
+        return odd_of(w, w(q.view(w)), min(w(error & w(top - w(1))), w(1)), w(w(error ^ bits) >> last))
+
+    register_jitable(kernels.named(shifted, f"shifted {carrier}"))
     register_jitable(kernels.named(exact, f"exact {carrier}"))
 
-    def quotients(x: Any, bits: Any, scales: Any, formula: Any, result: Any) -> Any:
+    def quotients(x: Any, bits: Any, scales: Any, inverses: Any, factors: Any, formula: Any, result: Any) -> Any:
+        """``inverses``: 1 / scale in binary64, for EXACT; ``factors``: in the carrier, for MULTIPLY and SHIFT."""
         if formula == EXACT:
             for i in range(x.size):
-                result[i] = exact(x[i], bits[i], scales[i])
+                result[i] = exact(x[i], bits[i], scales[i], inverses[i])
+        elif formula == SHIFT:
+            for i in range(x.size):
+                result[i] = shifted(x[i], bits[i], factors[i])
         elif formula == DIVIDE:
             for i in range(x.size):
                 result[i] = number(x[i] / number(scales[i])).view(w)
         else:
             for i in range(x.size):
-                result[i] = number(x[i] * number(number(1) / number(scales[i]))).view(w)
-        for i in range(x.size):
+                result[i] = number(x[i] * factors[i]).view(w)
+
+    def zeros(bits: Any, scales: Any, result: Any) -> Any:
+        """Where the scale is 0, finite numbers become zeros of their sign, others stay."""
+        for i in range(bits.size):
             mag = w(bits[i] & w(top - w(1)))
             zero = pick(w, mag < infinity, w(bits[i] & top), bits[i])
             result[i] = pick(w, scales[i] == 0, zero, result[i])
 
     register_jitable(kernels.named(quotients, f"quotients {carrier}"))
-    return quotients
+    register_jitable(kernels.named(zeros, f"zeros {carrier}"))
+    return quotients, zeros
 
 
 @cache
@@ -168,8 +172,6 @@ def scales_loop(carrier: str) -> Callable[..., Any]:
     infinity = w((255 << 23) if t == 23 else (2047 << 52))
     all_bits = w(2 ** (32 if t == 23 else 64) - 1)
     magnitude = w(2 ** (31 if t == 23 else 63) - 1)
-    largest16, largest32, largest128 = (largest_in(carrier, n) for n in LENGTHS)
-    largest = largest_in(carrier, None)
 
     def ratio_of(amax: Any, scaling: Any) -> Any:
         """Bits of the binary64 number that the largest magnitude's quotient is, or is rounded to."""
@@ -212,16 +214,7 @@ def scales_loop(carrier: str) -> Callable[..., Any]:
                     for j in range(groups):
                         stop = min((j + 1) * block_cols, cols)
                         if inner == 1:
-                            run = row[j * block_cols : stop]
-                            if run.size == 32:
-                                m = largest32(run, limit)
-                            elif run.size == 16:
-                                m = largest16(run, limit)
-                            elif run.size == 128:
-                                m = largest128(run, limit)
-                            else:
-                                m = largest(run, limit)
-                            found[j] = max(found[j], m)
+                            found[j] = max(found[j], largest(w, row, j * block_cols, stop, magnitude, limit))
                         else:
                             top = found[j * inner : (j + 1) * inner]
                             for c in range(j * block_cols, stop):
@@ -261,23 +254,39 @@ def first_block(r: Any, shape: Any) -> Any:
 def spread(scales: Any, own: Any, begin: Any, inner: Any, block_cols: Any) -> Any:
     """Write out the scale of each of a row's numbers, from number ``begin`` on; ``own``: those of the row's blocks."""
     p = 0
-    while p < scales.size:
+    if inner == 1:  # one scale up to the block's end
+        place = begin // block_cols
+        stop = (place + 1) * block_cols - begin
+        while p < scales.size:
+            fill(scales, p, min(stop, scales.size), own[place])
+            p, place = stop, place + 1
+            stop += block_cols
+        return
+    while p < scales.size:  # a scale each up to the group's
         c = (begin + p) // inner
-        place = c // block_cols * inner
-        if inner == 1:  # one scale up to the block's end
-            stop = min((place + 1) * block_cols - begin, scales.size)
-            s = own[place]
-            for i in range(p, stop):
-                scales[i] = s
-        else:  # a scale each up to the group's
-            stop = min((c + 1) * inner - begin, scales.size)
-            place += begin - c * inner
-            for i in range(p, stop):
-                scales[i] = own[place + i]
+        stop = min((c + 1) * inner - begin, scales.size)
+        place = c // block_cols * inner + begin - c * inner
+        for i in range(p, stop):
+            scales[i] = own[place + i]
         p = stop
 
 
 kernels.register((first_block, spread))
+
+
+def are_powers(values: Any) -> Any:
+    """Whether all values are powers of two, from 2^-127 to 2^127, or NaN: binary32 then holds them and 1 / value."""
+    u = np.uint64
+    powers = True
+    for i in range(values.size):
+        bits = u(bits_of(values[i]))
+        field = u(bits >> u(52))
+        whole = (u(bits << u(12)) == u(0)) & (field >= u(1023 - 127)) & (field <= u(1023 + 127))
+        powers = powers & (whole | (values[i] != values[i]))
+    return powers
+
+
+kernels.register((are_powers,))
 
 
 @cache
@@ -294,20 +303,41 @@ def divided_loop(carrier: str) -> Callable[..., Any]:
     callable
         ``loop(x, bits, shape, values, formula, result)``: the numbers, the same as bits, shape and values as in
         :func:`scales_loop`; ``result`` takes carrier bits. Where the scale is 0 numbers become zeros of their sign.
+        By EXACT, binary32 bits are of a number that rounds as the exact quotient does wherever a rounding looks at
+        most at 22 bits, and at no place below 2^-122.
     """
-    quotients = quotients_of(carrier)
+    quotients, zeros = quotients_of(carrier)
+    number: Any = np.dtype(carrier).type
+    single = carrier == "float32"
 
     def loop(x: Any, bits: Any, shape: Any, values: Any, formula: Any, result: Any) -> Any:
         _, cols, inner, _, block_cols = shape
         width = cols * inner
-        scales = np.empty(min(TILE, width))
+        tile = min(TILE, width)
+        scales, inverses, factors = np.empty(tile), np.empty(tile), np.empty(tile, number)
+        inverse, factor = np.empty(values.size), np.empty(values.size, number)
+        empty = False
+        for i in range(values.size):
+            inverse[i] = 1 / values[i]
+            factor[i] = number(1) / number(values[i])
+            empty = empty | (values[i] == 0)
+        how = formula
+        if (formula == EXACT) & single and are_powers(values):
+            how = SHIFT
         for r in range(x.size // width):
-            own = values[first_block(r, shape) :]
+            place = first_block(r, shape)
             for begin in range(0, width, TILE):
-                piece = scales[: min(TILE, width - begin)]
-                spread(piece, own, begin, inner, block_cols)
-                a, b = r * width + begin, r * width + begin + piece.size
-                quotients(x[a:b], bits[a:b], piece, formula, result[a:b])
+                size = min(TILE, width - begin)
+                if (how == MULTIPLY) | (how == SHIFT):
+                    spread(factors[:size], factor[place:], begin, inner, block_cols)
+                if (how == EXACT) | (how == DIVIDE) | empty:
+                    spread(scales[:size], values[place:], begin, inner, block_cols)
+                if how == EXACT:
+                    spread(inverses[:size], inverse[place:], begin, inner, block_cols)
+                a, b = r * width + begin, r * width + begin + size
+                quotients(x[a:b], bits[a:b], scales, inverses, factors, how, result[a:b])
+                if empty:
+                    zeros(bits[a:b], scales, result[a:b])
 
     return kernels.compiled(loop, f"block division {carrier}")
 

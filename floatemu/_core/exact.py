@@ -43,18 +43,22 @@ def fma64(a: Any, b: Any, c: Any) -> Any:
     return float(exact) if exact else a * b + c
 
 
-def to_odd(w: Any, s: Any, bits: Any, error: Any) -> Any:
-    """Bits of ``s + error`` rounded to odd, where s, with these bits, is that sum rounded to nearest.
+def odd_of(w: Any, bits: Any, inexact: Any, inward: Any) -> Any:
+    """Bits of the odd one of two numbers around a third, given either one's (bits); ``inward``: it is beyond the third.
 
-    If s has an odd last bit it is the odd one of the two numbers around the sum; else the other one is,
-    a step of one in the bits, outward if the error has the sign of s. For s = 0 the error is 0. An s that is
-    not finite stays; its error, a NaN, is none.
+    The one nearer to zero is the given one, or the one before it; if its last bit is even the next one is odd. ``inexact``
+    is 0 if the third number is the given one; both are 0 or 1.
     """
-    even = w(bits & w(1)) == w(0)
-    outward = (error > 0) == (s > 0)
-    step = w(((error > 0) | (error < 0)) & even)
-    up = w(step * w(outward))
-    return pick(w, s - s == 0, w(w(bits + up) - w(step - up)), bits)
+    return w(w(bits - w(inexact & inward)) | inexact)
+
+
+def to_odd(w: Any, s: Any, bits: Any, error: Any) -> Any:
+    """Bits of ``s + error`` rounded to odd, where s, with these bits, is one of the two numbers around that sum.
+
+    For s = 0 the error is 0. An s that is not finite stays; its error, a NaN, is none.
+    """
+    inexact = w((error > 0) | (error < 0))
+    return pick(w, s - s == 0, odd_of(w, bits, inexact, w((error < 0) != (s < 0))), bits)
 
 
 def odd_sum(w: Any, a: Any, b: Any) -> Any:
@@ -290,6 +294,7 @@ def root_wide(w: Any, high: Any, low: Any, brief: Any) -> Any:
 
 
 TEXT = (
+    odd_of,
     to_odd,
     odd_sum,
     odd_product,

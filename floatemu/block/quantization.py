@@ -18,6 +18,7 @@ from floatemu.block.formats import FORMULAS, BlockFormat, ScaleRule, get_block_f
 from floatemu.block.scaling import Making, Tiling, carrier_of, making, outer_scale, tiling
 from floatemu.codec import code_dtype
 from floatemu.errors import ProjectionError, UnsupportedError
+from floatemu.format import Format
 from floatemu.operands import array_operand, random_integers
 from floatemu.projecting import Request, project_array, readonly
 from floatemu.projection import Rounding, Saturation
@@ -130,12 +131,12 @@ def quantize(
     if not (finite or fmt.element.has_nan):
         request = replace(request, nan="zero")  # blocks with NaN, whose elements have none
     make = making(fmt, rule, whole, scale_min, finite)
-    work = _Work(array, tiles, make, FORMULAS.index(scaling), request, np.float64 if wide else array.dtype)
+    carrier = np.float64 if wide else array.dtype
+    work = _Work(array, tiles, make, fmt.scale, FORMULAS.index(scaling), request, carrier)
     work.run(int(threads))
     elements = _twos_complement(work.elements, fmt) if fmt.integer else work.elements
-    codes = work.codes.astype(code_dtype(fmt.scale)).reshape(tiles.shape)
     along = None if fmt.block == "tensor" else int(axis) % array.ndim
-    return BlockArray(fmt, elements.reshape(array.shape), codes, along, whole)
+    return BlockArray(fmt, elements.reshape(array.shape), work.codes.reshape(tiles.shape), along, whole)
 
 
 def _check(value: str, accepted: tuple[str, ...], what: str) -> None:
@@ -250,7 +251,9 @@ def _parts(t: Tiling) -> Iterator[_Part]:
 class _Work:
     """One call's arrays, and what is done with a part of them."""
 
-    def __init__(self, x: Array, tiles: Tiling, make: Making, formula: int, request: Request, carrier: Any) -> None:
+    def __init__(
+        self, x: Array, tiles: Tiling, make: Making, scale: Format, formula: int, request: Request, carrier: Any
+    ) -> None:
         self.x = readonly(x.reshape(-1))
         self.make, self.formula, self.request = make, formula, request
         self.carrier: np.dtype[Any] = np.dtype(carrier)
@@ -260,12 +263,12 @@ class _Work:
             self.random = np.ascontiguousarray(given, np.uint32).reshape(-1)
         self.elements = np.empty(x.size, code_dtype(request.fmt))
         blocks = math.prod(tiles.shape)
-        self.codes, self.factors = np.empty(blocks, np.uint64), np.empty(blocks)
+        self.codes = np.empty(blocks, code_dtype(scale))
         self.parts = list(_parts(tiles)) if x.size else []
-        if not x.size:  # a block of no numbers has the scale of zeros
-            self._run(np.zeros(blocks, x.dtype), (1, blocks, 1, 1, 1), self.codes, self.factors)
         self.local = threading.local()
         self.steps = make.steps(x.dtype.name) if blocks > MANY else None
+        if not x.size:  # a block of no numbers has the scale of zeros
+            self._scales(np.zeros(blocks, x.dtype), (1, blocks, 1, 1, 1), self.codes)
 
     def run(self, threads: int) -> None:
         """Do all parts."""
@@ -277,24 +280,27 @@ class _Work:
             if len(self.parts) > 1:
                 list(pool.map(self.part, self.parts))
             for part in self.parts if len(self.parts) == 1 else ():
-                self.scales(part)
-                list(pool.map(self.divide, part.cuts()))
+                factors = self.scales(part)
+                list(pool.map(lambda cut: self.divide(cut, factors), part.cuts()))
 
     def part(self, part: _Part) -> None:
         """Scales of a part, and its elements."""
-        self.scales(part)
+        factors = self.scales(part)
         for cut in part.cuts():
-            self.divide(cut)
+            self.divide(cut, factors)
 
-    def _run(self, x: Array, shape: tuple[int, ...], codes: Array, factors: Array, steps: Any = None) -> None:
+    def scales(self, part: _Part) -> Array:
+        """Make the scales of a part; return what numbers are divided by."""
+        return self._scales(self.x[part.numbers], part.shape, self.codes[part.blocks])
+
+    def _scales(self, x: Array, shape: tuple[int, ...], result: Array) -> Array:
+        codes, factors = np.empty(result.size, np.uint64), np.empty(result.size)
         carrier = x.dtype.name
-        self.make.run(readonly(x.view(kernels.CARRIERS[carrier][0])), shape, carrier, codes, factors, steps)
+        self.make.run(readonly(x.view(kernels.CARRIERS[carrier][0])), shape, carrier, codes, factors, self.steps)
+        result[...] = codes
+        return factors
 
-    def scales(self, part: _Part) -> None:
-        """Scales of a part."""
-        self._run(self.x[part.numbers], part.shape, self.codes[part.blocks], self.factors[part.blocks], self.steps)
-
-    def divide(self, part: _Part) -> None:
+    def divide(self, part: _Part, factors: Array) -> None:
         """Elements of a part whose scales are made."""
         x = self.x[part.numbers].astype(self.carrier, copy=False)
         carrier = self.carrier.name
@@ -307,7 +313,7 @@ class _Work:
             readonly(x),
             readonly(x.view(word)),
             part.shape,
-            readonly(self.factors[part.blocks]),
+            readonly(factors),
             self.formula,
             quotients.view(word),
         )
