@@ -2,7 +2,8 @@
 
 A tile whose operands all lie within 2^-480 .. 2^480 (or are zero, infinite or NaN) goes the fast way:
 the operation in binary64, rounded to odd, then ``project_carrier``. Any other tile, and any target for
-which 53 bits are too few, goes through 128-bit integers.
+which 53 bits are too few, goes through 128-bit integers. Where binary64 holds all products of a tile, as
+it does those of binary32 numbers, a fused multiply-add is a sum.
 """
 
 from __future__ import annotations
@@ -229,34 +230,38 @@ def operation_loop(operation: int | None, flagged: bool) -> Callable[..., Any]:
         op = fixed if known else which
         ones = w(w(w(1) << n) - w(1))
         for start in range(0, a.size, TILE):
-            stop = min(start + TILE, a.size)
-            near = fast
+            # Slices, whose indices the compiler sees not to be negative: else it gathers single numbers.
+            tile = slice(start, min(start + TILE, a.size))
+            xs, ys, zs, found, marks = a[tile], b[tile], c[tile], out[tile], flags[tile]
+            near, whole = fast, False
             if near and op < CHOICE:
-                outside = w(0)
-                for i in range(start, stop):
-                    outside |= w(far(w, a[i]))
+                outside = lost = w(0)
+                for i in range(xs.size):
+                    outside |= w(far(w, xs[i]))
                     if uses_b:
-                        outside |= w(far(w, b[i]))
+                        outside |= w(far(w, ys[i]))
                     if uses_c:
-                        outside |= w(far(w, c[i]))
+                        outside |= w(far(w, zs[i]))
+                        lost |= w(exact.fma64(xs[i], ys[i], -(xs[i] * ys[i])) != 0)
                 near = outside == w(0)
-            for i in range(start, stop):
-                x, y, z = a[i], (b[i] if uses_b else 1.0), (c[i] if uses_c else 0.0)
+                whole = op == FMA and lost == w(0)
+            for i in range(xs.size):
+                x, y, z = xs[i], (ys[i] if uses_b else 1.0), (zs[i] if uses_c else 0.0)
                 r = w(0)
                 if mode >= SA:
-                    index = g(g(first) + g(i))
-                    r = w(random[i]) if random.size > 0 else w(draw(g, g(state), index, g(n)))
+                    index = g(g(first) + g(start + i))
+                    r = w(random[start + i]) if random.size > 0 else w(draw(g, g(state), index, g(n)))
                 if near:
-                    bits = odd_bits(w, op, x, y, z)
+                    bits = exact.odd_sum(w, x * y, z) if whole else odd_bits(w, op, x, y, z)
                     if op == ADD or op == FMA:
                         bits = pick(w, w(bits << w(1)) == w(0), zero_of_sum(w, op, x, y, z, mode), bits)
                     result, flag = project_carrier(w, 52, bits, target, mode, r, n, ones, False, flagged)
                     isnan = w(bits << w(1)) > w(0x7FF0000000000000 << 1)
                 else:
                     result, flag, isnan = slowly(w, op, x, y, z, scaled, layout, mode, r, n, ones)
-                out[i] = float_of(result)
+                found[i] = float_of(result)
                 if flagged:
-                    flags[i] = w(flag) | invalid_flags(w, x, y, z, isnan)
+                    marks[i] = w(flag) | invalid_flags(w, x, y, z, isnan)
 
     return kernels.compiled(loop, f"operation {'any' if operation is None else operation}{' flags' if flagged else ''}")
 

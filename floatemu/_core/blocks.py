@@ -108,7 +108,7 @@ def quotients_of(carrier: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
         binary32: x times the rounded 1 / s, in binary64, differs from x / s by 2^-51 of it at most, so that rounded to
         binary32 it is x / s, if that is such a number, or else one of the two around it. x - q s is then rounded
         once, and has the right sign; as it is a multiple of 2^-447 the upper half of its bits tells that and whether it
-        is zero. Where q is infinite, or zero, its being x without q, or minus q, does what is right.
+        is zero. Where q is 0 that remainder is x, and where q is infinite, of q's sign reversed: both are led right.
         """
         wide = np.float64(x)
         q = number(wide * inverse) if t == 23 else number(wide / s)

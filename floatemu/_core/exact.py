@@ -44,10 +44,10 @@ def fma64(a: Any, b: Any, c: Any) -> Any:
 
 
 def odd_of(w: Any, bits: Any, inexact: Any, inward: Any) -> Any:
-    """Bits of the odd one of two numbers around a third, given either one's (bits); ``inward``: it is beyond the third.
+    """Bits of a number rounded to odd, given one of the two numbers around it.
 
-    The one nearer to zero is the given one, or the one before it; if its last bit is even the next one is odd. ``inexact``
-    is 0 if the third number is the given one; both are 0 or 1.
+    The one nearer to zero is the given one or, if that is beyond the number (``inward``), the one before it. If its
+    last bit is even the next one's is odd. ``inexact`` is 0 if the given one is the number; both are 0 or 1.
     """
     return w(w(bits - w(inexact & inward)) | inexact)
 

@@ -52,17 +52,20 @@ def _greatest(lanes: int) -> Any:
     return greatest
 
 
-@intrinsic
-def _store16(typing_context: Any, array: Any, start: Any, value: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place, vector = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], 16)
-        builder.store(_splat(builder, arguments[2], vector), place).align = signature.args[2].bitwidth // 8
-        return context.get_dummy_value()
+def _store(lanes: int) -> Any:
+    @intrinsic
+    def store(typing_context: Any, array: Any, start: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place, vector = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], lanes)
+            builder.store(_splat(builder, arguments[2], vector), place).align = signature.args[2].bitwidth // 8
+            return context.get_dummy_value()
 
-    return types.void(array, types.intp, array.dtype), generate
+        return types.void(array, types.intp, array.dtype), generate
+
+    return store
 
 
-_greatest16, _greatest32 = _greatest(16), _greatest(32)
+_greatest16, _greatest32, _store16 = _greatest(16), _greatest(32), _store(16)
 
 
 def largest(w: Any, bits: Any, start: Any, stop: Any, magnitude: Any, limit: Any) -> Any:
@@ -88,10 +91,10 @@ if not JIT_DISABLED:
             found = w(0)
             i = start
             while i + 32 <= stop:
-                found = max(found, _greatest32(bits, i, magnitude, limit))  # type: ignore[call-arg]
+                found = max(found, _greatest32(bits, i, magnitude, limit))
                 i += 32
             if i + 16 <= stop:
-                found = max(found, _greatest16(bits, i, magnitude, limit))  # type: ignore[call-arg]
+                found = max(found, _greatest16(bits, i, magnitude, limit))
                 i += 16
             while i < stop:
                 mag = w(bits[i] & magnitude)
@@ -106,7 +109,7 @@ if not JIT_DISABLED:
         def implementation(run: Any, start: Any, stop: Any, value: Any) -> None:
             i = start
             while i + 16 <= stop:
-                _store16(run, i, value)  # type: ignore[call-arg]
+                _store16(run, i, value)
                 i += 16
             while i < stop:
                 run[i] = value

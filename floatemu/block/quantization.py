@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -280,8 +281,7 @@ class _Work:
             if len(self.parts) > 1:
                 list(pool.map(self.part, self.parts))
             for part in self.parts if len(self.parts) == 1 else ():
-                factors = self.scales(part)
-                list(pool.map(lambda cut: self.divide(cut, factors), part.cuts()))
+                list(pool.map(self.divide, part.cuts(), repeat(self.scales(part))))
 
     def part(self, part: _Part) -> None:
         """Scales of a part, and its elements."""
