@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from floatemu.surveys import survey
+import floatemu as fe
+from floatemu.surveys import Sample, Survey, survey_all
 
 from . import measures
 from .engine import Run
-from .events import Event, absorbed, flips
+from .events import Event, flips
 from .ops import get_op
 from .tape import Node, Tape
 
 __all__ = ["NodeReport", "TargetReport", "ancestors", "compare_nodes", "compare_target", "flip_events"]
 
 
-@dataclass(frozen=True)
-class NodeReport:
+class NodeReport(NamedTuple):
     """What a replay lost at one node. Errors are norms relative to the norm of the exact value.
 
     Attributes
@@ -257,43 +257,51 @@ def compare_nodes(run: Run, exact: Run, shares: Mapping[int, float] | None = Non
     >>> nodes[-1].inherited_error
     0.0016
     """
-    errors: list[float | None] = []
+    absorbed = {event.node: event.count for event in run.events if event.kind in ("absorption", "lost_update")}
+    errors: list[float] = []
     found = []
     with np.errstate(all="ignore"):
-        for node in run.tape.nodes:
-            report = _compare(node, run, exact, errors, None if shares is None else shares.get(node.id, 0.0))
-            errors.append(report.error)
+        surveys = survey_all(_samples(run, exact))  # one after the other, as the nodes come: memory holds a few
+        for node, values in zip(run.tape.nodes, run.values):
+            share = None if shares is None else shares.get(node.id, 0.0)
+            if values[0].dtype.kind == "f":
+                before = max([errors[ref.node] for ref in node.inputs], default=0.0)
+                record = run.records[node.id]
+                fmt = None if record is None else record.format
+                report = _report(node, fmt, next(surveys), before, absorbed.get(node.id, 0), share)
+            else:
+                wrong = 0 if node.leaf else int(np.count_nonzero(values[0] != exact.value(node.id)))
+                report = NodeReport(*_head(node), "none", *(None,) * 16, *(0,) * 6, wrong, 0, share)
+            errors.append(report.error or 0.0)
             found.append(report)
     return tuple(found)
 
 
-def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], share: float | None) -> NodeReport:
-    value, true = run.value(node.id), exact.value(node.id)
-    head = (node.id, node.op, node.path, node.direction, node.site, node.shape)
-    if value.dtype.kind != "f":
-        wrong = 0 if node.leaf else int(np.count_nonzero(value != true))
-        return NodeReport(*head, "none", *(None,) * 16, *(0,) * 6, wrong, 0, share)
-    record, spec = run.records[node.id], get_op(node.op)
-    sensitivity = None
-    if spec.sensitivity is not None:
-        inputs = [exact.value(ref) for ref in node.inputs]
-        sensitivity = np.asarray(spec.sensitivity(inputs, true, node.attributes))
-    fmt = None if record is None else record.format
-    found = survey(
-        value,
-        true,
-        fmt,
-        tail=exact.tail(node.id),
-        unrounded=None if record is None else record.raw,
-        rest=None if record is None else record.tail,
-        flags=None if record is None else record.flags,
-        sensitivity=sensitivity,
-    )
-    before = max((errors[ref.node] or 0.0 for ref in node.inputs), default=0.0)
+def _samples(run: Run, exact: Run) -> Iterator[Sample]:
+    for node, values, record in zip(run.tape.nodes, run.values, run.records):
+        if values[0].dtype.kind != "f":
+            continue
+        spec, (true,), (tail,) = get_op(node.op), exact.values[node.id], exact.tails[node.id]
+        felt = None
+        if spec.sensitivity is not None:
+            felt = np.asarray(spec.sensitivity([exact.value(ref) for ref in node.inputs], true, node.attributes))
+        if record is None:
+            yield Sample(values[0], true, None, tail, sensitivity=felt)
+        else:
+            yield Sample(values[0], true, record.format, tail, record.raw, record.tail, felt, record.flags)
+
+
+def _head(node: Node) -> tuple[int, str, str, str, str, tuple[int, ...]]:
+    return node.id, node.op, node.path, node.direction, node.site, node.shape
+
+
+def _report(
+    node: Node, fmt: fe.Format | None, found: Survey, before: float, absorbed: int, share: float | None
+) -> NodeReport:
+    known = get_op(node.op).sensitivity is not None
     inherited = _relative(found.inherited, found.size)
-    swallowed = absorbed(node, [run.value(ref) for ref in node.inputs], value) if spec.adds else None
     return NodeReport(
-        *head,
+        *_head(node),
         "none" if fmt is None else fmt.name,
         _relative(found.local, found.size),
         inherited,
@@ -305,8 +313,8 @@ def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], s
         None if fmt is None else found.inherited_ulps,
         None if fmt is None else found.ulps,
         inherited / before if before else None,
-        None if sensitivity is None else _condition(found.sensitivity, found.size),
-        None if sensitivity is None else math.log2(max(1.0, found.ratio)),
+        _condition(found.sensitivity, found.size) if known else None,
+        math.log2(max(1.0, found.ratio)) if known else None,
         found.amax,
         found.amin,
         found.exact_amax,
@@ -316,7 +324,7 @@ def _compare(node: Node, run: Run, exact: Run, errors: Sequence[float | None], s
         found.subnormal,
         found.saturated,
         found.overflowed,
-        0 if swallowed is None else int(np.count_nonzero(swallowed)),
+        absorbed,
         0,
         found.beyond,
         share,
@@ -346,4 +354,4 @@ def to_json(report: NodeReport | TargetReport) -> dict[str, Any]:
     -------
     dict
     """
-    return dict(report.__dict__)
+    return report._asdict() if isinstance(report, NodeReport) else dict(report.__dict__)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 
 import floatemu as fe
 from floatemu.errors import UnsupportedError
+from floatemu.surveys import PIECE, scan_all
 
 from .arithmetics.base import Arithmetic, Array
 from .arithmetics.emulated import Emulated
 from .arithmetics.exact import Exact
 from .arithmetics.float64 import Float64
-from .events import Event, Health, detect
+from .events import HEALTHY, Event, Health, Rounded, detect, quiet
 from .ops import Kind, OpSpec, get_op
 from .policy import OPERANDS, SUMS, Numerics, Policy
 from .tape import Node, Tape, TapeError, Value
@@ -25,11 +27,11 @@ __all__ = ["Record", "Run", "replay"]
 # A binary64 result of a product or sum of two p-bit numbers is exact, or rounds again safely, up to this precision.
 _NARROW = 25
 _LOCAL_BITS = 160
-_PLAIN = Emulated()
+_PLAIN = Float64()
+_BINARY64 = fe.get_format("binary64")
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """What an emulated replay notes about one output besides its value.
 
     Attributes
@@ -207,67 +209,95 @@ def _evaluate(tape: Tape, arithmetic: Arithmetic, pin: Run | None) -> Run:
     return Run(tape, arithmetic.name + bits, tuple(values), tuple(tails), none, (), pin is not None)
 
 
+class _Done(NamedTuple):
+    """A node that has its value, and whose events are looked for together with those of others."""
+
+    node: Node
+    value: Array
+    record: Record | None = None
+    inputs: Sequence[Array] = ()
+    roundings: Sequence[Rounded] = ()
+
+
 class _Emulation:
-    """One emulated replay, node by node."""
+    """One emulated replay, node by node; events are looked for among many nodes at a time."""
 
     def __init__(self, tape: Tape, policy: Policy, pin: Run | None, step: int, local: str) -> None:
         self.tape, self.policy, self.pin, self.step = tape, policy, pin, step
         self.exact = Exact(_LOCAL_BITS) if local == "mpmath" else None
         self.values: list[Array] = []
+        self.waiting: list[_Done] = []
         self.health: list[Health] = []
         self.records: list[Record | None] = []
         self.events: list[Event] = []
 
     def run(self) -> Run:
         """Evaluate all nodes."""
+        room = PIECE
         for node in self.tape.nodes:
-            self._node(node)
+            done = self._node(node)
+            self.values.append(done.value)
+            self.waiting.append(done)
+            room -= done.value.size
+            if room <= 0:
+                self._settle()
+                room = PIECE
+        self._settle()
         values = tuple((value,) for value in self.values)
         tails: tuple[tuple[None], ...] = ((None,),) * len(values)
         pinned = self.pin is not None
         return Run(self.tape, self.policy.name, values, tails, tuple(self.records), tuple(self.events), pinned)
 
-    def _node(self, node: Node) -> None:
+    def _node(self, node: Node) -> _Done:
         spec = get_op(node.op)
-        health = Health.merge([self.health[ref.node] for ref in node.inputs])
         if spec.kind in (Kind.MOVE, Kind.BRANCH):
             if self.pin is not None and spec.kind is Kind.BRANCH:
-                result = self.pin.value(node.id)
-            else:
-                result = _forward(spec, Float64(), node, [self.values[ref.node] for ref in node.inputs], self.tape)
-            return self._keep(result, None, health)
+                return _Done(node, self.pin.value(node.id))
+            return _Done(node, _forward(spec, _PLAIN, node, [self.values[ref.node] for ref in node.inputs], self.tape))
         numerics = self.policy.numerics(node, 0)
         inputs, casts = self._operands(node, numerics)
         arithmetic = _PLAIN if numerics.plain else self._arithmetic(node, numerics)
         raw = self.tape.data[node.id] if node.leaf else _forward(spec, arithmetic, node, inputs, self.tape)
         if raw.dtype.kind != "f":
-            return self._keep(raw, None, health)
+            return _Done(node, raw)
         record, value = self._round(node, spec, numerics, raw)
         # what the operation itself gave, rounded operands and partial sums included: where events happen
         made = raw if record.tail is None else record.raw
-        found = detect(node, record.format, inputs, made, value, record.flags, health, spec.adds, casts)
-        self.events.extend(found)
-        fatal = [event.producer for event in found if event.result in ("inf", "nan")]
-        zeros = [event.producer for event in found if event.flushed]
-        sick = min(fatal + ([] if health.sick is None else [health.sick]), default=None)
-        zero = min(zeros + ([] if health.zero is None else [health.zero]), default=None)
-        return self._keep(value, record, Health(sick, zero))
+        result = Rounded(record.format or _BINARY64, made, value, record.flags)
+        return _Done(node, value, record, inputs, (*casts, result))
+
+    def _settle(self) -> None:
+        """Find the events of the nodes that wait for it."""
+        scans = scan_all(
+            rounded.step(done.node, done.inputs if rounded is done.roundings[-1] and get_op(done.node.op).adds else ())
+            for done in self.waiting
+            for rounded in done.roundings
+        )
+        for done in self.waiting:
+            health = HEALTHY
+            for ref in done.node.inputs:
+                if (other := self.health[ref.node]) is not HEALTHY:
+                    health = health.merge(other)
+            if done.roundings:
+                seen = list(islice(scans, len(done.roundings)))
+                if not all(map(quiet, seen)):
+                    found = detect(done.node, done.inputs, done.roundings, seen, health)
+                    self.events.extend(found)
+                    health = health.after(found)
+                sick = seen[-1].sick > 0
+            else:
+                sick = health.sick is not None and not _finite(done.value)
+            if health.sick is not None and not sick:  # selected away, saturated, or divided into zero
+                health = HEALTHY if health.zero is None else Health(None, health.zero)
+            self.records.append(done.record)
+            self.health.append(health)
+        self.waiting = []
 
     def _arithmetic(self, node: Node, numerics: Numerics) -> Emulated:
         gradients = [self.tape.made_backward(ref) for ref in node.inputs]
         return numerics.arithmetic(gradients, self.policy.seed, self.policy.stream(node, SUMS, self.step))
 
-    def _keep(self, value: Array, record: Record | None, health: Health) -> None:
-        sick = health.sick
-        if sick is not None and (value.dtype.kind != "f" or bool(np.isfinite(value).all())):
-            sick = None  # selected away, saturated, or divided into zero
-        self.values.append(value)
-        self.records.append(record)
-        self.health.append(Health(sick, health.zero))
-
-    def _operands(
-        self, node: Node, numerics: Numerics
-    ) -> tuple[list[Array], list[tuple[int, fe.Format, Any, Any, Any]]]:
+    def _operands(self, node: Node, numerics: Numerics) -> tuple[list[Array], list[Rounded]]:
         if numerics.plain:
             return [self.values[ref.node] for ref in node.inputs], []
         inputs, casts = [], []
@@ -277,7 +307,7 @@ class _Emulation:
             rounder = numerics.operand_rounder(self.tape.made_backward(ref), self.policy.seed, stream)
             if rounder is not None and x.dtype.kind == "f":
                 after, flags = rounder.with_flags(x)
-                casts.append((position, rounder.fmt, x, after, flags))
+                casts.append(Rounded(rounder.fmt, x, after, flags, position))
                 x = after
             inputs.append(x)
         return inputs, casts
@@ -288,17 +318,24 @@ class _Emulation:
             value, flags = raw, np.zeros(raw.shape, np.uint8)
         else:
             value, flags = rounder.with_flags(raw)
-        fmt, operands = numerics.format, [self.values[ref.node] for ref in node.inputs]
+        fmt = numerics.format
+        if numerics.plain and (self.exact is None or node.leaf):
+            return Record(fmt, raw, None, flags), value
+        operands = [self.values[ref.node] for ref in node.inputs]
         if not node.leaf and not numerics.plain:
             # rounded operands and partial sums are part of the local error: it is against the plain operation
             raw = _forward(spec, Float64(), node, operands, self.tape)
-        if self.exact is None or node.leaf or not numerics.plain or (fmt is not None and fmt.p <= _NARROW):
+        if self.exact is None or not numerics.plain or (fmt is not None and fmt.p <= _NARROW):
             return Record(fmt, raw, None, flags), value
         exact = self.exact
         result = _forward(spec, exact, node, [exact.lift(x) for x in operands], self.tape)
         head, tail = exact.lower(result)
-        flags = flags | _wide_flags(exact, result, value, fmt or fe.get_format("binary64"))
+        flags = flags | _wide_flags(exact, result, value, fmt or _BINARY64)
         return Record(fmt, head, tail, flags), value
+
+
+def _finite(value: Array) -> bool:
+    return value.dtype.kind != "f" or bool(np.isfinite(value).all())
 
 
 def _wide_flags(exact: Exact, result: Array, value: Array, fmt: fe.Format) -> Array:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 import floatemu as fe
+from floatemu.surveys import Scan, Step
 
 from .arithmetics.base import Array
 from .tape import Node
 
-__all__ = ["KINDS", "Event", "Health", "absorbed", "detect", "flips"]
+__all__ = ["HEALTHY", "KINDS", "Event", "Health", "Rounded", "detect", "flips", "quiet"]
 
 KINDS = (
     "overflow",
@@ -25,8 +26,8 @@ KINDS = (
     "lost_update",
     "branch_flip",
 )
-_TOP = int(fe.Flag.OVERFLOW | fe.Flag.SATURATED)
-_RANGE = int(fe.Flag.OVERFLOW | fe.Flag.SATURATED | fe.Flag.NAN_BORN | fe.Flag.UNDERFLOW)
+_BEYOND = int(fe.Flag.OVERFLOW | fe.Flag.SATURATED | fe.Flag.NAN_BORN)
+_RANGE = _BEYOND | int(fe.Flag.UNDERFLOW)
 _FATAL = ("overflow", "saturation", "nan_born", "inf_born")
 
 
@@ -105,8 +106,46 @@ class Event:
         return {**self.__dict__, "first_index": list(self.first_index)}
 
 
-@dataclass
-class Health:
+class Rounded(NamedTuple):
+    """One rounding at a node: of its result, or of an operand that it casts.
+
+    Attributes
+    ----------
+    format : Format
+        binary64 if nothing was rounded.
+    before, after : ndarray of float64
+    flags : ndarray of uint8
+    operand : int or None
+        The operand, if it is one.
+    """
+
+    format: fe.Format
+    before: Array
+    after: Array
+    flags: Array
+    operand: int | None = None
+
+    def step(self, node: Node, inputs: Sequence[Array]) -> Step:
+        """Return what a scan looks at, the operands that were added included.
+
+        Parameters
+        ----------
+        node : Node
+        inputs : sequence of ndarray
+            What it added; nothing if it adds nothing.
+
+        Returns
+        -------
+        Step
+        """
+        if not inputs:
+            return Step(self.before, self.after, self.flags)
+        # a tape that was read from a file may leave it to numpy to make the shapes equal
+        left, right = (x if x.shape == self.after.shape else np.broadcast_to(x, self.after.shape) for x in inputs)
+        return Step(self.before, self.after, self.flags, left, right, node.op == "sub")
+
+
+class Health(NamedTuple):
     """Where the non-finite numbers and the flushed zeros of one value come from.
 
     Attributes
@@ -120,61 +159,89 @@ class Health:
     sick: int | None = None
     zero: int | None = None
 
-    @staticmethod
-    def merge(parts: Sequence[Health]) -> Health:
+    def merge(self, other: Health) -> Health:
         """Return the earliest of each."""
-        sick, zero = None, None
-        for part in parts:
-            if part.sick is not None:
-                sick = part.sick if sick is None else min(sick, part.sick)
-            if part.zero is not None:
-                zero = part.zero if zero is None else min(zero, part.zero)
-        return Health(sick, zero)
+        if self is HEALTHY or self == other:
+            return other
+        return Health(_earliest(self.sick, other.sick), _earliest(self.zero, other.zero))
+
+    def after(self, events: Sequence[Event]) -> Health:
+        """Return what remains after a node with these events."""
+        fatal = [event.producer for event in events if event.result in ("inf", "nan")]
+        zeros = [event.producer for event in events if event.flushed]
+        if not fatal and not zeros:
+            return self
+        return self.merge(Health(min(fatal, default=None), min(zeros, default=None)))
 
 
-def _event(node: Node, kind: str, mask: Array, producer: int | None, **rest: Any) -> Event:
-    first = tuple(int(index) for index in np.argwhere(mask)[0])
+def quiet(scan: Scan) -> bool:
+    """Whether a rounding gives no reason to look for events.
+
+    Parameters
+    ----------
+    scan : Scan
+
+    Returns
+    -------
+    bool
+    """
+    return not (scan.raised & _RANGE or scan.unfit or scan.absorbed)
+
+
+def _earliest(a: int | None, b: int | None) -> int | None:
+    return b if a is None else a if b is None else min(a, b)
+
+
+HEALTHY = Health()
+
+
+def _event(
+    node: Node, kind: str, count: int, first: int, shape: tuple[int, ...], producer: int | None = None, **rest: Any
+) -> Event:
+    index = tuple(int(i) for i in np.unravel_index(first, shape))
     who = node.id if producer is None else producer
-    count = int(np.count_nonzero(mask))
-    return Event(node.id, node.op, node.path, node.direction, kind, who, count, first, step=node.step, **rest)
+    return Event(node.id, node.op, node.path, node.direction, kind, who, count, index, step=node.step, **rest)
 
 
-def _rounding_events(
-    node: Node, fmt: fe.Format, raw: Array, value: Array, flags: Array, health: Health, operand: int | None
-) -> Iterator[Event]:
-    raised = int(np.bitwise_or.reduce(flags, axis=None))
-    if not raised & _RANGE:
-        return
-    over, saturated = (flags & fe.Flag.OVERFLOW) != 0, (flags & fe.Flag.SATURATED) != 0
-    magnitude, limit = np.abs(raw), float(fmt.max)
-    # an unsigned format ends at its lowest value too: what lies below has another limit than what lies above
-    below = (raw < 0) & (not fmt.signed)
-    lowest = float(fmt.min)
-    sides = ((~below, magnitude, limit), (below, raw, lowest)) if raised & _TOP else ()
-    for side, need, end in sides:
-        if (mask := over & ~saturated & side).any():
-            result = "nan" if np.isnan(value[mask]).any() else "inf" if np.isinf(value[mask]).any() else "max"
-            needed = float(need[mask][np.abs(need[mask]).argmax()])
-            yield _event(node, "overflow", mask, None, needed=needed, limit=end, result=result, operand=operand)
-        if (mask := saturated & side).any():
-            producer = None if np.isfinite(raw[mask]).any() else health.sick
-            needed = float(need[mask][np.abs(need[mask]).argmax()])
-            yield _event(node, "saturation", mask, producer, needed=needed, limit=end, result="max", operand=operand)
-    if (mask := ((flags & fe.Flag.NAN_BORN) != 0) & ~over).any():  # an infinity, in a format without infinities
-        yield _event(node, "nan_born", mask, health.sick, result="nan", operand=operand)
-    if (mask := (flags & fe.Flag.UNDERFLOW) != 0).any():
-        flushed = int(np.count_nonzero((flags & fe.Flag.FLUSHED) != 0))
+def _masked(node: Node, kind: str, mask: Array, producer: int | None, **rest: Any) -> Event:
+    return _event(node, kind, int(np.count_nonzero(mask)), int(mask.argmax()), mask.shape, producer, **rest)
+
+
+def _rounding_events(node: Node, rounded: Rounded, scan: Scan, health: Health) -> Iterator[Event]:
+    fmt, operand = rounded.format, rounded.operand
+    if scan.raised & _BEYOND:
+        yield from _range_events(node, rounded, health)
+    if scan.underflows:
         yield _event(
             node,
             "underflow",
-            mask,
-            None,
-            needed=float(magnitude[mask].min()) or None,  # 0: below binary64's own least number
-            limit=float(fmt.min_positive if flushed else fmt.min_normal),
-            result="zero" if flushed else "subnormal",
-            flushed=flushed,
+            scan.underflows,
+            scan.first_underflow,
+            rounded.after.shape,
+            needed=scan.least or None,  # 0: below binary64's own least number
+            limit=float(fmt.min_positive if scan.flushes else fmt.min_normal),
+            result="zero" if scan.flushes else "subnormal",
+            flushed=scan.flushes,
             operand=operand,
         )
+
+
+def _range_events(node: Node, rounded: Rounded, health: Health) -> Iterator[Event]:
+    fmt, raw, value, flags, operand = rounded
+    over, saturated = (flags & fe.Flag.OVERFLOW) != 0, (flags & fe.Flag.SATURATED) != 0
+    # an unsigned format ends at its lowest value too: what lies below has another limit than what lies above
+    below = (raw < 0) & (not fmt.signed)
+    for side, need, limit in ((~below, np.abs(raw), float(fmt.max)), (below, raw, float(fmt.min))):
+        if (mask := over & ~saturated & side).any():
+            result = "nan" if np.isnan(value[mask]).any() else "inf" if np.isinf(value[mask]).any() else "max"
+            needed = float(need[mask][np.abs(need[mask]).argmax()])
+            yield _masked(node, "overflow", mask, None, needed=needed, limit=limit, result=result, operand=operand)
+        if (mask := saturated & side).any():
+            producer = None if np.isfinite(raw[mask]).any() else health.sick
+            needed = float(need[mask][np.abs(need[mask]).argmax()])
+            yield _masked(node, "saturation", mask, producer, needed=needed, limit=limit, result="max", operand=operand)
+    if (mask := ((flags & fe.Flag.NAN_BORN) != 0) & ~over).any():  # an infinity, in a format without infinities
+        yield _masked(node, "nan_born", mask, health.sick, result="nan", operand=operand)
 
 
 def _poles(node: Node, inputs: Sequence[Array], shape: tuple[int, ...]) -> Array:
@@ -189,9 +256,9 @@ def _poles(node: Node, inputs: Sequence[Array], shape: tuple[int, ...]) -> Array
 def _operation_events(
     node: Node, fmt: fe.Format, inputs: Sequence[Array], raw: Array, health: Health
 ) -> Iterator[Event]:
-    if np.isfinite(raw).all():
-        return
     floats = [x for x in inputs if x.dtype.kind == "f"]
+    if any(np.isnan(x).all() for x in floats if x.size):
+        return  # as after a NaN that went everywhere: nothing is born of it
     if all(x.shape == raw.shape for x in floats):
         healthy = np.logical_and.reduce([np.isfinite(x) for x in floats]) if floats else np.ones(raw.shape, bool)
         numbers = ~np.logical_or.reduce([np.isnan(x) for x in floats]) if floats else healthy
@@ -202,66 +269,30 @@ def _operation_events(
     poles = _poles(node, inputs, raw.shape)
     if (mask := born & ~poles).any():
         limit = float(fmt.max)
-        yield _event(node, "overflow", mask, None, needed=float("inf"), limit=limit, result="inf")
+        yield _masked(node, "overflow", mask, None, needed=float("inf"), limit=limit, result="inf")
     if (mask := born & poles).any():
-        yield _event(node, "inf_born", mask, health.zero, result="inf")
+        yield _masked(node, "inf_born", mask, health.zero, result="inf")
     if (mask := np.isnan(raw) & numbers).any():
         unhealthy = not bool(healthy[mask].all())
-        yield _event(node, "nan_born", mask, health.sick if unhealthy else health.zero, result="nan")
-
-
-def absorbed(node: Node, inputs: Sequence[Array], value: Array) -> Array:
-    """Return where adding one operand left the other as it was.
-
-    Parameters
-    ----------
-    node : Node
-        An "add" or "sub".
-    inputs : sequence of ndarray
-    value : ndarray
-
-    Returns
-    -------
-    ndarray of bool
-
-    Examples
-    --------
-    >>> absorbed(Node(2, "add"), [np.array([256.0]), np.array([1.0])], np.array([256.0])).tolist()
-    [True]
-    """
-    a, b = inputs[0], inputs[1] if node.op == "add" else -inputs[1]
-    mask: Array = ((value == a) & (b != 0) | (value == b) & (a != 0)) & np.isfinite(value)
-    return mask
+        yield _masked(node, "nan_born", mask, health.sick if unhealthy else health.zero, result="nan")
 
 
 def detect(
-    node: Node,
-    fmt: fe.Format | None,
-    inputs: Sequence[Array],
-    raw: Array,
-    value: Array,
-    flags: Array,
-    health: Health,
-    adds: bool,
-    casts: Sequence[tuple[int, fe.Format, Array, Array, Array]] = (),
+    node: Node, inputs: Sequence[Array], roundings: Sequence[Rounded], scans: Sequence[Scan], health: Health
 ) -> list[Event]:
     """Return the events of one emulated node.
 
     Parameters
     ----------
     node : Node
-    fmt : Format or None
-        Format of the result.
     inputs : sequence of ndarray
         Operands as the operation saw them.
-    raw, value : ndarray of float64
-        Result before and after its rounding.
-    flags : ndarray of uint8
+    roundings : sequence of Rounded
+        Of operands that were cast, and last of the result.
+    scans : sequence of Scan
+        What each of them shows.
     health : Health
         Of the operands, merged.
-    adds : bool
-        Whether the operation adds two numbers.
-    casts : sequence of (operand, format, before, after, flags)
 
     Returns
     -------
@@ -269,23 +300,24 @@ def detect(
 
     Examples
     --------
-    >>> node = Node(5, "div")
-    >>> one, zero, inf = np.array([1.0]), np.array([0.0]), np.array([np.inf])
-    >>> found = detect(node, fe.get_format("bf16"), [one, zero], inf, inf, np.zeros(1, np.uint8), Health(zero=3), False)
+    >>> from floatemu.surveys import scan_all
+    >>> node, one, zero, inf = Node(5, "div"), np.array([1.0]), np.array([0.0]), np.array([np.inf])
+    >>> rounded = Rounded(fe.get_format("bf16"), inf, inf, np.zeros(1, np.uint8))
+    >>> found = detect(node, [one, zero], [rounded], list(scan_all([rounded.step(node, [])])), Health(zero=3))
     >>> [(event.kind, event.producer) for event in found]
     [('inf_born', 3)]
     """
     found: list[Event] = []
-    for operand, cast, before, after, raised in casts:
-        found.extend(_rounding_events(node, cast, before, after, raised, health, operand))
-    if fmt is None:
-        fmt = fe.get_format("binary64")
-    if not node.leaf:
-        found.extend(_operation_events(node, fmt, inputs, raw, health))
-    found.extend(_rounding_events(node, fmt, raw, value, flags, health, None))
-    if adds and (mask := absorbed(node, inputs, value)).any():
+    for cast, scan in zip(roundings[:-1], scans):
+        found.extend(_rounding_events(node, cast, scan, health))
+    result, scan = roundings[-1], scans[-1]
+    if scan.unfit and not node.leaf:
+        found.extend(_operation_events(node, result.format, inputs, result.before, health))
+    found.extend(_rounding_events(node, result, scan, health))
+    if scan.absorbed:
         kind = "lost_update" if node.direction == "update" else "absorption"
-        found.append(_event(node, kind, mask, None, result="unchanged"))
+        shape = result.after.shape
+        found.append(_event(node, kind, scan.absorbed, scan.first_absorbed, shape, result="unchanged"))
     return found
 
 
@@ -308,4 +340,4 @@ def flips(node: Node, decided: Array, exact: Array) -> Event | None:
     1
     """
     mask = decided != exact
-    return _event(node, "branch_flip", mask, None, result="flip") if mask.any() else None
+    return _masked(node, "branch_flip", mask, None, result="flip") if mask.any() else None

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from itertools import product
 
 import floatemu as fe
@@ -140,7 +141,7 @@ class Numerics:
             raise UnsupportedError(f"{unit.name} is of an instruction that takes no operands in {names}")
         return same[0]
 
-    @property
+    @cached_property
     def format(self) -> fe.Format | None:
         """Format of the result."""
         return _format(self.result)
@@ -156,9 +157,18 @@ class Numerics:
         -------
         Rounder or None
         """
-        if self.format is None:
-            return None
-        return Rounder(self.format, self.projection, seed, stream + self.stream, self.scaling in ("result", "all"))
+        if not self._draws:
+            return self._steady
+        return self._rounder(self.format, seed, stream, self.scaling in ("result", "all"))
+
+    @cached_property
+    def _draws(self) -> bool:
+        return self.projection.rounding.stochastic
+
+    @cached_property
+    def _steady(self) -> Rounder | None:
+        # without random bits one rounder serves all nodes; to make it takes longer than to round a small array
+        return self._rounder(self.format, 0, 0, self.scaling in ("result", "all"))
 
     def operand_rounder(self, gradient: bool, seed: int, stream: int) -> Rounder | None:
         """Return what rounds an operand; None where it is used as it is.
@@ -174,9 +184,10 @@ class Numerics:
         Rounder or None
         """
         fmt = _format(self.gradients if gradient else self.operands)
-        if fmt is None:
-            return None
-        return Rounder(fmt, self.projection, seed, stream + self.stream, self.scaling in ("operands", "all"))
+        return self._rounder(fmt, seed, stream, self.scaling in ("operands", "all"))
+
+    def _rounder(self, fmt: fe.Format | None, seed: int, stream: int, scaled: bool) -> Rounder | None:
+        return None if fmt is None else Rounder(fmt, self.projection, seed, stream + self.stream, scaled)
 
     @property
     def plain(self) -> bool:

@@ -224,9 +224,12 @@ class Rounder:
         -------
         numpy.ndarray or scalar
         """
-        options = self.options if stream is None else {**self.options, "stream": stream}
         bits = self._request.bits
-        if bits and np.ndim(x) == 0:
+        one = bits and np.ndim(x) == 0
+        if stream is None and not one:
+            return _round(x, self._request, None, None, flagged=False)[0]
+        options = self.options if stream is None else {**self.options, "stream": stream}
+        if one:
             index, stream = as_integer(index, "index"), as_integer(options["stream"], "stream")
             state = stream_state(as_integer(options["seed"], "seed") & MASK, stream & MASK)
             options = {**options, "random": draw(int, state, index & MASK, bits)}

@@ -13,7 +13,7 @@ from floatemu.errors import UnsupportedError
 from floatemu.format import Format
 from floatemu.formats import get_format
 
-PIECE = 2**15
+PIECE = 2**14
 """Elements of arrays that are laid side by side for one pass: as many as stay in a cache."""
 _FLOAT64, _UINT8 = np.dtype(np.float64), np.dtype(np.uint8)
 
@@ -218,10 +218,11 @@ def survey_all(samples: Iterable[Sample]) -> Iterator[Survey]:
     >>> [found.size for found in survey_all([Sample(x, x), Sample(x, 2 * x)])]
     [5.0, 10.0]
     """
+    room = _Pools(_SAMPLE)
     for some, sizes in _pieces(samples, _SAMPLE):
         columns = list(zip(*some))
+        pools, places = room.fill(columns, sizes)
         landmarks = [_landmarks(fmt) for fmt in columns[2]]
-        places, pools = _pooled(columns, _SAMPLE, sizes)
         marks, least = np.array([mark[:4] for mark in landmarks], np.int64), np.array([mark[4] for mark in landmarks])
         found, counts = np.empty((len(some), core.MEASURES)), np.empty((len(some), core.COUNTS), np.int64)
         with np.errstate(all="ignore"):  # as compiled code does; the same text runs without the compiler
@@ -261,9 +262,10 @@ def scan_all(steps: Iterable[Step]) -> Iterator[Scan]:
     >>> found.absorbed, found.underflows, found.first_underflow, found.least
     (1, 1, 1, 2e-09)
     """
+    room = _Pools(_STEP)
     for some, sizes in _pieces(steps, _STEP):
         columns = list(zip(*some))
-        places, pools = _pooled(columns, _STEP, sizes)
+        pools, places = room.fill(columns, sizes)
         signs = np.where(columns[-1], -1.0, 1.0)
         marks, least = np.empty((len(some), core.SCANNED), np.int64), np.empty(len(some))
         with np.errstate(all="ignore"):
@@ -273,17 +275,19 @@ def scan_all(steps: Iterable[Step]) -> Iterator[Scan]:
 
 
 def _pieces(items: Iterable[Any], kinds: Sequence[Any]) -> Iterator[tuple[list[Any], Any]]:
-    """Some of the items at a time, checked, and how many elements the arrays of each have."""
+    """Some of the items at a time, checked, and how many elements the arrays of each have: more than PIECE alone."""
     some: list[Any] = []
     sizes: list[int] = []
     room = PIECE
     for item in items:
-        some.append(_checked(item, kinds))
-        sizes.append(some[-1][_LIKE].size)
-        room -= sizes[-1]
-        if room <= 0:
+        item = _checked(item, kinds)
+        size = item[_LIKE].size
+        if some and size > room:
             yield some, np.array(sizes)
             some, sizes, room = [], [], PIECE
+        some.append(item)
+        sizes.append(size)
+        room -= size
     if some:
         yield some, np.array(sizes)
 
@@ -305,28 +309,36 @@ def _checked(item: Any, kinds: Sequence[Any]) -> Any:
     return item
 
 
-def _pooled(columns: Sequence[Sequence[Any]], kinds: Sequence[Any], sizes: Any) -> tuple[Any, list[Any]]:
-    """Each column's arrays one behind the other, and where each starts; -1 where there is none."""
-    places, pools = [], []
-    for column, kind in zip(columns, kinds):
-        if kind is None:
-            continue
-        there = [array for array in column if array is not None]
-        pools.append(_flat(there, kind))
-        if len(there) == len(column):
-            places.append(np.cumsum(sizes) - sizes)
-        else:
-            given = np.array([array is not None for array in column])
-            places.append(np.where(given, np.cumsum(given * sizes) - sizes, -1))
-    return np.stack(places, axis=1), pools
+class _Pools:
+    """Arrays of many items one behind the other, in the same memory for one piece after the other: it stays warm."""
+
+    def __init__(self, kinds: Sequence[Any]) -> None:
+        self._room = [None if kind is None else np.empty(PIECE, kind) for kind in kinds]
+
+    def fill(self, columns: Sequence[Sequence[Any]], sizes: Any) -> tuple[list[Any], Any]:
+        """Return each column's pool, and where each item's array starts in it; -1 where it has none."""
+        pools, places, starts = [], [], np.cumsum(sizes) - sizes
+        for column, room in zip(columns, self._room):
+            if room is None:
+                continue
+            there = [array for array in column if array is not None]
+            pools.append(_flat(there, room))
+            if len(there) < len(column):
+                given = np.array([array is not None for array in column])
+                places.append(np.where(given, np.cumsum(given * sizes) - sizes, -1))
+            else:
+                places.append(starts)
+        return pools, np.stack(places, axis=1)
 
 
-def _flat(arrays: Sequence[Any], kind: Any) -> Any:
+def _flat(arrays: Sequence[Any], room: Any) -> Any:
     if len(arrays) == 1 and arrays[0].flags.aligned and arrays[0].dtype.isnative:
-        flat = arrays[0].reshape(-1).view()
-        flat = flat if flat.flags.c_contiguous else np.ascontiguousarray(flat).view()
+        flat = arrays[0].reshape(-1)
+        flat = (flat if flat.flags.c_contiguous else np.ascontiguousarray(flat)).view()
     else:
-        flat = np.concatenate(arrays, axis=None, dtype=kind) if arrays else np.empty(0, kind)
+        flat = room[: sum(array.size for array in arrays)]
+        if arrays:
+            np.concatenate(arrays, axis=None, out=flat)
     flat.flags.writeable = False  # one constness for all callers: the compiler tells read-only arrays from others
     return flat
 

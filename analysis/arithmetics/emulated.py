@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,13 +59,16 @@ class Rounder:
 
     def with_flags(self, x: Array) -> tuple[Array, Array]:
         """Return (values, flags), float64 and uint8, shaped like x."""
+        if not self.scaled:
+            values, flags = self._compiled.with_flags(x)
+            return values, flags
         scale = self.scale(x)
-        values, flags = fe.round_with_flags(x * scale if self.scaled else x, self.fmt, **self._stored)
-        return np.asarray(values / scale if self.scaled else values), np.asarray(flags)
+        values, flags = self._compiled.with_flags(x * scale)
+        return np.asarray(values / scale), flags
 
-    @property
-    def _stored(self) -> dict[str, Any]:
-        return self.options | {"saturation": self.projection.saturation, "dtype": np.float64}
+    @cached_property
+    def _compiled(self) -> Any:
+        return fe.rounder(self.fmt, saturation=self.projection.saturation, **self.options)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -78,7 +82,7 @@ class Rounder:
     def __call__(self, x: Array) -> Array:
         """Return the rounded values."""
         scale = self.scale(x)
-        values = fe.round(x * scale if self.scaled else x, self.fmt, **self._stored)
+        values = self._compiled(x * scale if self.scaled else x)
         return np.asarray(values / scale if self.scaled else values)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import analysis as an
+from analysis.comparison import compare_nodes
 from analysis.ops import Builder, Var
 
 
@@ -227,3 +228,17 @@ def test_a_saturated_infinity_names_the_node_that_made_it() -> None:
     assert (cast.kind, cast.node, cast.result) == ("overflow", 0, "inf")
     assert (operand.kind, operand.node, operand.operand, operand.producer) == ("saturation", 2, 0, 0)
     assert not operand.produced
+
+
+@pytest.mark.parametrize("policy", ["e4m3fn", "e5m2/SatFinite", "torch_amp"])
+def test_it_does_not_matter_how_many_nodes_are_looked_at_together(monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
+    tape = an.nets.lstm(4)
+    exact = an.replay(tape, an.Float64())
+    texts = set()
+    for piece in (1, 100, 10**6):
+        monkeypatch.setattr("analysis.engine.PIECE", piece)
+        monkeypatch.setattr("floatemu.surveys.PIECE", piece)
+        run = an.replay(tape, policy)
+        texts.add(repr((run.events, compare_nodes(run, exact))))
+    assert len(texts) == 1
+    assert run.events
