@@ -6,9 +6,10 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from statistics import median, median_low
 from typing import Any
+
+import numpy as np
 
 from floatemu.errors import UnsupportedError
 
@@ -18,6 +19,7 @@ from .policy import Policy
 from .results import Analysis, analyze
 from .tape import Tape
 from .terminal import Progress, plain
+from .watchlog import is_log, read_tape
 
 __all__ = ["Advice", "Effect", "Option", "advise", "run_advise"]
 
@@ -160,6 +162,14 @@ def _random(policy: Policy) -> bool:
     return any(rule.numerics.projection.rounding.stochastic for rule in policy.rules)
 
 
+def _failed(found: Analysis) -> str | None:
+    def finite(run: str, name: str) -> bool:
+        return bool(np.isfinite(found.runs[run].value(name)).all())
+
+    broken = [name for name in found.tape.targets if finite("exact", name) and not finite("emulated", name)]
+    return next((name for name in broken if name.startswith("grad:")), broken[0] if broken else None)
+
+
 def _loss_scale(found: Analysis) -> list[str]:
     """Loss scales to try: one amid those that keep every gradient, or the usual one where none does."""
     try:
@@ -189,7 +199,8 @@ def advise(
     reference : str
         See :func:`analysis.analyze`.
     target : str, optional
-        What is judged. Default: the first gradient, else the last target.
+        What is judged. Default: the first gradient that is infinite or NaN, else another result that is, where the
+        exact one is not; where none is, the first gradient, else the last target.
     progress : callable, optional
         Called with (mitigations measured, all, text).
 
@@ -219,6 +230,8 @@ def advise(
     """
     chosen = Policy.named(policy) if isinstance(policy, str) else policy
     first = analyze(tape, chosen, reference, target)
+    if target is None:
+        first = replace(first, main=_failed(first) or first.main)
     baseline = _effect(first)
     tried = [text for name in MITIGATIONS for text in (_loss_scale(first) if name == "loss_scale" else [name])]
     options, unmeasured = [], {}
@@ -257,18 +270,21 @@ def _option(text: str, first: Analysis, baseline: Effect, tape: Tape, policy: Po
 
 def run_advise(
     path: str | os.PathLike[str],
-    policy: str,
+    policy: str | None = None,
     reference: str = "float64",
     target: str | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Advise on a tape in a file: the content of ``floatemu advise``.
+    """Advise on a recorded run in a file or folder: the content of ``floatemu advise``.
 
     Parameters
     ----------
     path : path-like
-        As :meth:`analysis.Tape.save` wrote it.
-    policy, reference, target, progress
+        A tape, as :meth:`analysis.Tape.save` wrote it, or the log of a watch, whose tape is taken: that of the first
+        step that made an infinity or NaN if there was one, else that of the first step.
+    policy : str, optional
+        Default, for a watch: the policy that was watched.
+    reference, target, progress
         See :func:`advise`.
 
     Returns
@@ -279,14 +295,17 @@ def run_advise(
     Raises
     ------
     FloatEmuError
-        If the file cannot be used, or anything given is unknown.
+        If the file cannot be used, no policy is known, or anything given is unknown.
     """
-    if (Path(path) / "watch.json").is_file():
+    if is_log(path):
+        tape, path, manifest = read_tape(path)
+        policy = manifest.get("policy") if policy is None else policy
+    else:
+        tape = Tape.load(path)
+    if not isinstance(policy, str):
         raise UnsupportedError(
-            f"{path} is the log of a watch: it holds sizes and errors, and no numbers to replay; accepted: a tape, as "
-            f"an.record(module, ...).save(path) makes of one step"
+            f"{path} does not say which arithmetic gave trouble; accepted: --format NAME or --policy NAME"
         )
-    tape = Tape.load(path)
     found = advise(tape, policy, reference, target, progress)
     made = plain(
         {

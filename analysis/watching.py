@@ -13,7 +13,10 @@ from .policy import Policy
 if TYPE_CHECKING:
     from .torch.watch import Watch
 
-__all__ = ["watch"]
+__all__ = ["TAPE_LIMIT", "watch"]
+
+TAPE_LIMIT = 2**28
+"""Bytes of all numbers of a step that becomes a tape, unless told otherwise."""
 
 
 def watch(
@@ -25,6 +28,7 @@ def watch(
     reference: str = "auto",
     allow: Sequence[str] = (),
     start: int = 0,
+    tape_limit: int = TAPE_LIMIT,
 ) -> Watch:
     """Watch a training loop: at every n-th step, follow each operation in a policy and in binary64.
 
@@ -49,6 +53,10 @@ def watch(
         Shell patterns of operations or module paths whose infinities are meant. Those of masks are known by themselves.
     start : int
         Number of the first step.
+    tape_limit : int
+        With ``out``, two sampled steps are kept in the folder as tapes, for ``floatemu advise``: the first one, and the
+        first that made an infinity or NaN. This is the size, in bytes, of all numbers of a step in binary64, its
+        intermediate results included, above which none is made; 0: never. The default is 256 MiB.
 
     Returns
     -------
@@ -88,4 +96,4 @@ def watch(
     except ImportError as error:
         raise UnsupportedError(f"watch needs torch ({error}): pip install 'floatemu[torch]'") from None
     chosen = Policy.named(policy) if isinstance(policy, str) else policy
-    return Watch(model, chosen, every, out, reference, allow, start)
+    return Watch(model, chosen, every, out, reference, allow, start, tape_limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,13 +12,18 @@ from typing import Any, NamedTuple
 
 from floatemu.errors import FileError, UnsupportedError
 
+from .tape import Tape
 from .tensorboard import EventWriter
 from .terminal import plain, version
 
-__all__ = ["COLUMNS", "SCHEMA", "Log", "NonFinite", "Row", "read_log", "to_dataframe"]
+__all__ = ["COLUMNS", "SCHEMA", "Log", "NonFinite", "Row", "is_log", "read_log", "read_tape", "to_dataframe"]
 
 SCHEMA = "floatemu.watch/1"
-MANIFEST, ROWS, NONFINITE, BOARD = "watch.json", "rows", "nonfinite.jsonl", "tensorboard"
+MANIFEST, ROWS, NONFINITE, BOARD, TAPES = "watch.json", "rows", "nonfinite.jsonl", "tensorboard", "tapes"
+KINDS = ("nonfinite", "first")
+"""Steps that a log has tapes of: the first that made an infinity or NaN, and the first sampled."""
+BEFORE = "was there before the step"
+"""Cause of what no call of the step made."""
 _MOST = 1 << 20  # bytes of a manifest
 
 
@@ -137,6 +143,11 @@ the first, at (0, 3), is inf; operands: 2x4: 91.5 there, magnitudes 0 to 91.5
     operands: tuple[str, ...]
 
     @property
+    def made(self) -> bool:
+        """Whether the step made it: by a call, or by rounding what it began with."""
+        return self.cause != BEFORE
+
+    @property
     def text(self) -> str:
         """One sentence with place and values."""
         numbers = f"{self.count} non-finite number{'s' if self.count > 1 else ''}"
@@ -225,6 +236,24 @@ class Log:
                     stream.write(json.dumps(plain({**asdict(one), "text": one.text}), allow_nan=False) + "\n")
         self._events.scalars(scalars, step)
 
+    def keep(self, kind: str, step: int, tape: Tape | str) -> None:
+        """Write a step's tape, or why there is none.
+
+        Parameters
+        ----------
+        kind : str
+            One of ``KINDS``.
+        step : int
+        tape : Tape or str
+        """
+        folder = self.folder / TAPES
+        folder.mkdir(exist_ok=True)
+        made = isinstance(tape, Tape)
+        about = {"kind": kind, "step": step, "nodes": len(tape) if made else 0, "refused": None if made else tape}
+        if isinstance(tape, Tape):
+            tape.save(folder / f"{kind}.npz")
+        (folder / f"{kind}.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
+
     def close(self) -> None:
         """Close what is open; everything has been written before."""
         self._events.close()
@@ -254,10 +283,7 @@ def read_log(folder: str | Path) -> tuple[dict[str, Any], list[Row], list[dict[s
     pa, parquet = _parquet()
     place = Path(folder)
     try:
-        manifest = _object(place / MANIFEST)
-        if manifest.get("schema") != SCHEMA:
-            raise FileError(f"{place / MANIFEST} has schema {manifest.get('schema')!r}; accepted: {SCHEMA!r}")
-        rows = []
+        manifest, rows = _manifest(place), []
         for part in sorted((place / ROWS).glob("part-*.parquet")):
             table = parquet.read_table(part)
             if table.schema.remove_metadata() != _schema(pa):
@@ -273,10 +299,70 @@ def read_log(folder: str | Path) -> tuple[dict[str, Any], list[Row], list[dict[s
         raise FileError(f"{place}: not the log of a watch ({error})") from None
 
 
+def is_log(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is the folder of a watch's log.
+
+    Parameters
+    ----------
+    path : path-like
+    """
+    return (Path(path) / MANIFEST).is_file()
+
+
+def read_tape(folder: str | os.PathLike[str]) -> tuple[Tape, Path, dict[str, Any]]:
+    """Read the tape that a watch kept: of the first step that made an infinity or NaN, or of the first sampled.
+
+    Parameters
+    ----------
+    folder : path-like
+
+    Returns
+    -------
+    tape : Tape
+    path : Path
+        Of its file.
+    manifest : dict
+        Of the log.
+
+    Raises
+    ------
+    FileError
+        If the folder holds no log or no tape, and why, or what it holds cannot be read.
+    """
+    place = Path(folder)
+    refused = []
+    try:
+        manifest = _manifest(place)
+        for kind in KINDS:
+            file, beside = place / TAPES / f"{kind}.npz", place / TAPES / f"{kind}.json"
+            if file.is_file():
+                return Tape.load(file), file, manifest
+            if beside.is_file():
+                about = _object(beside)
+                refused.append(f"of step {about.get('step')} none was made: {about.get('refused')}")
+    except OSError as error:
+        raise FileError(f"{error.filename or place}: cannot be read ({error.strerror or error})") from None
+    why = "; ".join(refused) or f"none was written, under tape_limit={manifest.get('tape_limit')!r}"
+    raise FileError(
+        f"{place} is the log of a watch without a tape: {why}; accepted: the folder of an.watch(..., out=FOLDER, "
+        "tape_limit=BYTES) with room for a step, or a tape that Tape.save wrote"
+    )
+
+
+def _manifest(place: Path) -> dict[str, Any]:
+    manifest = _object(place / MANIFEST)
+    if manifest.get("schema") != SCHEMA:
+        raise FileError(f"{place / MANIFEST} has schema {manifest.get('schema')!r}; accepted: {SCHEMA!r}")
+    return manifest
+
+
 def _object(path: Path) -> dict[str, Any]:
     if path.stat().st_size > _MOST:
-        raise FileError(f"{path} is larger than any manifest of a watch")
-    found = json.loads(path.read_text(encoding="utf-8"))
+        raise FileError(f"{path} is larger than any that a watch writes")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{path}: not of the log of a watch ({error})") from None
     if not isinstance(found, dict):
         raise FileError(f"{path} holds no JSON object")
     return found

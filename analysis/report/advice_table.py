@@ -59,6 +59,22 @@ def _table(data: Mapping[str, Any], wide: bool) -> Table:
     return table
 
 
+def _watched(meta: Mapping[str, Any]) -> str:
+    about = meta.get("watched")
+    if not isinstance(about, dict):
+        return ""
+    made = {"nonfinite": ", the first that made an infinity or NaN", "first": ", the first one sampled"}
+    return f"Step {about.get('step')} under watch{made.get(str(about.get('kind')), '')}"
+
+
+def _constants(meta: Mapping[str, Any]) -> str:
+    opaque = meta.get("opaque")
+    if not isinstance(opaque, dict) or not opaque:
+        return ""
+    names = ", ".join(f"{name} ({count})" for name, count in opaque.items())
+    return f"Operations that the tape holds as constants, so that no replay changes their results: {names}"
+
+
 def print_advice(data: Mapping[str, Any], console: Console) -> None:
     """Print what :func:`analysis.advice.run_advise` returned.
 
@@ -70,11 +86,15 @@ def print_advice(data: Mapping[str, Any], console: Console) -> None:
     tape = data["tape"]
     about = f"{data['target']} of {tape['name']} ({tape['nodes']} nodes)"
     console.print(Text(f"{about} in {data['policy']}, against {data['reference']}"))
+    if watched := _watched(tape["meta"]):
+        console.print(Text(watched))
     for text in data["diagnosis"][:3]:
         console.print(Text(f"• {text}"))
     console.print()
     console.print(_table(data, console.width >= WIDE))
     console.print()
+    if constants := _constants(tape["meta"]):
+        console.print(Text(constants, style="yellow"))
     worth = [option for option in data["options"] if option["verdict"] == "better"]
     if not worth:
         console.print(Text("None of them makes this run clearly better."))

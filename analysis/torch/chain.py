@@ -21,7 +21,7 @@ from .calls import Call, Ref, flatten, map_refs, tensor_at
 from .names import is_move, kept_outputs, plain, policy_name
 from .private import storage_key
 
-__all__ = ["Chain", "Computed", "Outside", "carrier_of", "check_policy"]
+__all__ = ["Chain", "Computed", "Outside", "carrier_of", "check_policy", "laid_out"]
 
 _LEAST_SUMS = 24  # significand bits of an accumulator that the carriers' sums may stand for
 
@@ -299,7 +299,7 @@ class Chain:
             key, operands = storage_key(x), (self.memory.get(one.storage) for one in call.operands)
             shared = any(one is not None and storage_key(one) == key for one in operands)
         if shared or (x.stride(), x.storage_offset()) != (ref.strides, ref.offset):
-            x = _laid_out(x, ref, x.dtype)
+            x = laid_out(x, ref, x.dtype)
         self.memory[ref.storage] = x
 
     def _seed(self, call: Call, results: tuple[Any, ...], name: str | None) -> list[Computed | None]:
@@ -313,7 +313,7 @@ class Chain:
                     continue
                 except RuntimeError:  # the storage was looked at as another kind of number, or has grown
                     pass
-            self.memory[ref.storage] = _laid_out(own, ref, own.dtype)
+            self.memory[ref.storage] = laid_out(own, ref, own.dtype)
         return [None] * len(results)
 
 
@@ -321,7 +321,16 @@ _AS_IT_IS = Numerics()
 _WIDEST = fe.get_format("binary64")
 
 
-def _laid_out(x: Any, ref: Ref, dtype: Any) -> Any:
+def laid_out(x: Any, ref: Ref, dtype: Any) -> Any:
+    """Return a copy of a tensor that lies in a storage of its own as the tensor at a place does.
+
+    Parameters
+    ----------
+    x : Tensor
+        Of the place's shape.
+    ref : Ref
+    dtype : torch.dtype
+    """
     size = 1 + ref.offset + sum((extent - 1) * stride for extent, stride in zip(ref.shape, ref.strides))
     if 0 in ref.shape:
         size = max(ref.offset, 1)
@@ -359,9 +368,18 @@ def _rescale(chain: Chain, call: Call, results: tuple[Any, ...]) -> list[Any]:
     return [one.detach() for one in results]  # the scale is the program's: both runs are of one history
 
 
+def _stepped(chain: Chain, call: Call, results: tuple[Any, ...]) -> list[Any]:
+    given, named = map_refs((call.args, call.kwargs), Ref, chain.at)
+    for name in ("grad_scale", "found_inf"):  # which the kernel takes in binary32 only
+        named[name] = None if named.get(name) is None else named[name].float()
+    call.func(*given, **named)
+    return [chain.at(ref) for ref in call.results]
+
+
 HAND: dict[str, Callable[[Chain, Call, tuple[Any, ...]], list[Any]]] = {
     "native_dropout": _dropout,
     "_amp_foreach_non_finite_check_and_unscale": _unscale,
     "_amp_update_scale": _rescale,
+    **dict.fromkeys(("_fused_adam", "_fused_adamw", "_fused_sgd"), _stepped),
 }
 """Calls that cannot be made again as they are, by plain name."""

@@ -264,6 +264,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "min": _min,
     "native_group_norm": _group_norm,
     "linalg_vector_norm": _norm,
+    "norm": _norm,
     "copy_": _copy,
     "_to_copy": _same,
     "convert_element_type": _same,

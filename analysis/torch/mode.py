@@ -55,6 +55,8 @@ class Recorder(Mode):  # type: ignore[misc]
         "forward", "backward" or "update"; backward calls are recognised by themselves, too.
     path : str
         Path of what is called outside the module.
+    place : tuple of (path, direction, site), optional
+        Of all that is called; None: it is found out.
     given : tuple of (args, kwargs)
         Of the call that the listener is told about, as they are after it.
     """
@@ -66,6 +68,7 @@ class Recorder(Mode):  # type: ignore[misc]
         self._views = views
         self.listener, self.module = listener, module
         self.phase, self.path = "forward", ""
+        self.place: tuple[str, str, str] | None = None
         self._table = table
         self._names = {id(one): name for name, one in module.named_parameters(remove_duplicate=True)}
         self._stack: list[str] = []
@@ -158,6 +161,8 @@ class Recorder(Mode):  # type: ignore[misc]
         return self._call(func, args, kwargs)
 
     def _place(self) -> tuple[str, str, str]:
+        if self.place is not None:
+            return self.place
         path = self._stack[-1] if self._stack else self.path
         node, number = autograd_node(), sequence_number()
         if self.phase == "update":

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ..watchlog import NonFinite
+from ..watchlog import BEFORE, NonFinite
 from .calls import Call, Ref
 from .names import FILLS, is_move, plain
 
@@ -69,7 +69,7 @@ class Origins:
             self._meant.add(number)
             return
         self._sick.add(number)
-        cause = "was there before the step" if made.numel() == 0 else f"rounding of {float(made.abs().max()):.6g}"
+        cause = BEFORE if made.numel() == 0 else f"rounding of {float(made.abs().max()):.6g}"
         where = (int(bad.reshape(-1).nonzero()[0, 0]),)
         value = float(after.reshape(-1)[where[0]])
         self._add(NonFinite(self.step, self.run, role, path, "forward", "", cause, int(bad.sum()), where, value, ()))

@@ -56,8 +56,10 @@ _FUSED = (
     "native_dropout",
     "native_dropout_backward",
 )
-# Decomposed, these lose what the tape's own rules know better: a mean is a sum and a division.
-_KEPT = ("mean", "sum", "amax", "where", "cat", "copy", "clone", "_to_copy", "fill", "zero", "lerp")
+# Decomposed, these lose what the tape's own rules know better: a mean is a sum and a division. The kernels of attention
+# and of oneDNN's recurrent layers, decomposed, lack results that their backward passes read.
+_KEPT: tuple[str, ...] = ("mean", "sum", "amax", "where", "cat", "copy", "clone", "_to_copy", "fill", "zero", "lerp")
+_KEPT += ("_scaled_dot_product_flash_attention_for_cpu", "mkldnn_rnn_layer")
 
 
 _TELLING = ("torch._decomp.decompositions", "torch._refs.nn.functional")

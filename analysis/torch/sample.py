@@ -19,6 +19,7 @@ from ..policy import Policy
 from ..watchlog import NonFinite, Row
 from .calls import Call, Ref, flatten
 from .chain import Chain, Computed, Outside
+from .keeping import Keeper
 from .mode import Recorder
 from .names import plain
 from .origins import Origins, Result, moved
@@ -54,6 +55,8 @@ class Sample:
     step : int
     allow : sequence of str
         As for :class:`analysis.torch.origins.Origins`.
+    keeper : Keeper, optional
+        Keeps the step's calls for a tape.
 
     Attributes
     ----------
@@ -65,8 +68,16 @@ class Sample:
     exact, emulated : Chain or None
     """
 
-    def __init__(self, module: Any, policy: Policy | None, exact: bool, step: int, allow: Sequence[str]) -> None:
-        self.step, self.narrow = step, 0
+    def __init__(
+        self,
+        module: Any,
+        policy: Policy | None,
+        exact: bool,
+        step: int,
+        allow: Sequence[str],
+        keeper: Keeper | None = None,
+    ) -> None:
+        self.step, self.narrow, self.keeper = step, 0, keeper
         self.rows: list[Row] = []
         self.escapes: Counter[str] = Counter()
         self.exact = Chain(None) if exact else None
@@ -98,16 +109,47 @@ class Sample:
                 self._recorder.ref(one)
         self._outside = Outside()
         self._stack.enter_context(self._recorder.hooks())
-        for hook in (
+        hooks = [
             register_optimizer_step_pre_hook(lambda *_: self._phase("update", "optimizer")),
             register_optimizer_step_post_hook(lambda *_: self._phase("forward", "loss")),
-        ):
+            module.register_forward_pre_hook(lambda _, *given: self._entered(given), with_kwargs=True),
+        ]
+        if self.keeper is not None:
+            hooks += self._naming(module, self.keeper)
+        for hook in hooks:
             self._stack.callback(hook.remove)
         self._stack.enter_context(self._recorder)
         return self
 
+    def _entered(self, given: Any) -> None:
+        tensors = list(flatten(given, torch.Tensor))
+        with unseen():
+            for index, one in enumerate(tensors):
+                self._outside = Outside("input", "input" if len(tensors) == 1 else f"input{index}")
+                self._recorder.ref(one)
+        self._outside = Outside()
+
+    def _naming(self, module: Any, keeper: Keeper) -> list[Any]:
+        # what a tape of the step is asked about: the result, and gradients as the backward pass leaves them
+        def named(name: str, tensor: Any) -> None:
+            if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+                keeper.target(name, self._recorder.known(tensor))
+
+        hooks = [module.register_forward_hook(lambda _, given, result: named("result", result))]
+        for path, one in module.named_parameters():
+            if one.requires_grad and one.is_leaf:
+                hook = one.register_post_accumulate_grad_hook(lambda p, path=path: named(f"grad:{path}", p.grad))
+                hooks.append(hook)
+        return hooks
+
     def __exit__(self, *error: Any) -> None:
         self._stack.close()
+        if self.keeper is not None:
+            updated = self.keeper.updated
+            for path, one in self._recorder.module.named_parameters():
+                ref = self._recorder.known(one)
+                if ref is not None and ref.storage in updated:
+                    self.keeper.target(f"new:{path}", ref)
         for chain in (self.exact, self.emulated):
             if chain is not None:
                 chain.memory.clear()
@@ -130,6 +172,8 @@ class Sample:
 
     def external(self, ref: Ref, flat: Any) -> None:
         """Take over a storage from outside."""
+        if self.keeper is not None:
+            self.keeper.external(ref, flat, self._outside)
         role, path = self._outside.role, self._outside.path
         if self.exact is not None:
             self.exact.adopt(ref.storage, flat, self._outside)
@@ -153,6 +197,8 @@ class Sample:
         if self._returned and call.direction == "forward" and call.path == "loss" and not torch.is_grad_enabled():
             call = replace(call, direction="update", path="")  # between the backward pass and the optimiser's step
         results = tuple(one.detach() for one in results)
+        if self.keeper is not None:
+            self.keeper.called(call, results)
         references = results
         if self.exact is not None:
             self.exact.run(call, results, None)

@@ -12,7 +12,7 @@ import torch
 
 from ..arithmetics.base import Array
 from ..ops import Builder, Var
-from . import elementwise, fused, indexing, windows
+from . import attention, elementwise, fused, indexing, windows
 from .calls import Call, Ref, map_refs
 from .context import Context, NoRule
 from .memory import Leaf, Memory, places
@@ -24,6 +24,7 @@ RULES: dict[str, Callable[..., Any]] = {
     **indexing.RULES,
     **windows.RULES,
     **fused.RULES,
+    **attention.RULES,
 }
 DECISIONS = elementwise.DECISIONS
 _IGNORED = {"dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "implicit", "generator"}

@@ -19,6 +19,7 @@ from ..policy import Policy
 from ..terminal import say, status_line
 from ..watchlog import Log, NonFinite, Row, read_log, to_dataframe
 from .chain import check_policy
+from .keeping import Keeper
 from .private import is_compiled
 from .sample import Sample
 
@@ -54,8 +55,9 @@ class Watch:
         reference: str,
         allow: Sequence[str],
         start: int,
+        tape_limit: int,
     ) -> None:
-        _check(module, policy, every, reference)
+        _check(module, policy, every, reference, tape_limit)
         self._module, self._policy, self._every = module, policy, every
         self._reference, self._allow, self._start = reference, tuple(allow), start
         self.rows: list[Row] = []
@@ -65,6 +67,8 @@ class Watch:
         self.seeded: Counter[str] = Counter()
         self.escapes: Counter[str] = Counter()
         self._narrow = False
+        self._tape_limit = tape_limit
+        self._wanted = {"first", "nonfinite"} if out is not None and tape_limit else set()
         self._sample: Sample | None = None
         self._began = 0.0
         self._open = False
@@ -80,6 +84,7 @@ class Watch:
             "policy": None if self._policy is None else self._policy.name,
             "reference": self._reference,
             "every": self._every,
+            "tape_limit": self._tape_limit,
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
         }
@@ -122,7 +127,8 @@ class Watch:
         self._open = True
         if self._due or number % self._every == 0:
             self._due = False
-            self._sample = Sample(self._module, self._policy, self._exact(), number, self._allow)
+            keeper = Keeper(self._tape_limit) if self._wanted else None
+            self._sample = Sample(self._module, self._policy, self._exact(), number, self._allow, keeper)
             self._began = time.perf_counter()
             self._sample.__enter__()
         return _Step(self)
@@ -156,11 +162,34 @@ class Watch:
             seconds = time.perf_counter() - self._began
             self._log.write(sample.step, sample.rows, _scalars(sample, seconds), sample.found)
             self.rows.clear()
+            self._keep(self._log, sample)
         self.rows += sample.rows
         for one in sample.found[:1]:
             say(f"floatemu: {one.text}")
         if self._show is not None:
             self._show(_summary(self, sample))
+
+    def _keep(self, log: Log, sample: Sample) -> None:
+        # a step that began with what is no number does not show who made it
+        made = any(one.made for one in sample.found)
+        kind = "nonfinite" if made else "first"
+        keeper, sample.keeper = sample.keeper, None
+        if keeper is None or kind not in self._wanted:
+            return
+        # the steps of a loop are of one size
+        self._wanted = set() if keeper.full else self._wanted - {kind, "first"}
+        if keeper.refusal:
+            log.keep(kind, sample.step, keeper.refusal)
+            return
+        if self._show is not None:
+            self._show(f"step {sample.step} · writing its tape")
+        about = {"step": sample.step, "kind": kind, "policy": None if self._policy is None else self._policy.name}
+        try:
+            tape = keeper.tape(self._module, sample.escapes, watched=about)
+        except Exception as error:  # whatever it is: the training is worth more than its tape
+            log.keep(kind, sample.step, f"{type(error).__name__}: {error}")
+            return
+        log.keep(kind, sample.step, tape)
 
     def _guard(self) -> None:
         # gradients, or weights where there are none any more: a step that was not followed may have gone wrong
@@ -229,7 +258,7 @@ class _Step:
             self._watch._end()
 
 
-def _check(module: Any, policy: Policy | None, every: int, reference: str) -> None:
+def _check(module: Any, policy: Policy | None, every: int, reference: str, tape_limit: int) -> None:
     if not isinstance(module, torch.nn.Module):
         raise UnsupportedError(f"model is {type(module).__name__}; accepted: a torch.nn.Module")
     compiled = [name or "the model" for name, one in module.named_modules() if is_compiled(one)]
@@ -242,6 +271,8 @@ def _check(module: Any, policy: Policy | None, every: int, reference: str) -> No
         raise UnsupportedError(
             f"every={every!r}; accepted: an integer >= 1, how many steps from one sample to the next"
         )
+    if isinstance(tape_limit, bool) or not isinstance(tape_limit, int) or tape_limit < 0:
+        raise UnsupportedError(f"tape_limit={tape_limit!r}; accepted: an integer >= 0, in bytes; 0 keeps no tape")
     if reference not in REFERENCES:
         raise UnsupportedError(f"reference={reference!r}; accepted: {', '.join(REFERENCES)}")
     if policy is not None:

@@ -24,12 +24,17 @@ from ..options import OneOf, Word
 def advise(tape: str, policy: str | None, formats: tuple[str, ...], reference: str, target: str | None) -> Answer:
     """Find the mitigations worth trying on a recorded run.
 
-    TAPE is a file that Tape.save wrote. Each mitigation that a tape can be replayed with is measured on that very run,
-    and the list is ordered by what it gained."""
-    if len(formats) + (policy is not None) != 1:
+    TAPE is a file that Tape.save wrote, or the folder of an.watch(..., out=FOLDER): its tape is that of the first step
+    that made an infinity or NaN, else of the first step, and its policy the one that was watched, unless another is
+    given. Each mitigation that a tape can be replayed with is measured on that very run, and the list is ordered by
+    what it gained."""
+    from ...watchlog import is_log
+
+    names = [*formats, *([] if policy is None else [policy])]
+    if len(names) > 1 or not (names or is_log(tape)):
         raise BadInput(
             "give the one arithmetic that gave trouble",
-            given=" ".join([*formats, policy or ""]).strip() or None,
+            given=" ".join(names) or None,
             accepted="--format NAME or --policy NAME",
             hint=f"floatemu advise {tape} --format fp16",
         )
@@ -37,6 +42,6 @@ def advise(tape: str, policy: str | None, formats: tuple[str, ...], reference: s
     from ...report.advice_table import print_advice
 
     announce(formats, replayed=True)
-    given = {"tape": tape, "policy": policy or formats[0], **({} if target is None else {"target": target})}
+    given = {"tape": tape, **({"policy": names[0]} if names else {}), **({} if target is None else {"target": target})}
     with about(given, "see `floatemu advise --help`"), progress_bar() as progress:
-        return run_advise(tape, policy or formats[0], reference, target, progress), print_advice
+        return run_advise(tape, names[0] if names else None, reference, target, progress), print_advice
