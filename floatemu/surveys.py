@@ -43,6 +43,10 @@ class Survey(NamedTuple):
         Elements below the format's normal range that are not zero.
     overflowed, saturated, beyond : int
         Elements with the flag ``OVERFLOW``, with ``SATURATED``, with either.
+    subnormal_new : int
+        Of those below the normal range, the ones that the rounding changed.
+    unfit_inherited : int
+        Infinities and NaN whose unrounded value is one and whose exact value is none.
 
     Examples
     --------
@@ -72,6 +76,8 @@ class Survey(NamedTuple):
     overflowed: int
     saturated: int
     beyond: int
+    subnormal_new: int
+    unfit_inherited: int
 
 
 def survey(

@@ -21,8 +21,8 @@ SIZE, ERROR, INHERITED, LOCAL, SENSITIVITY = range(5)
 ULPS, INHERITED_ULPS, LOCAL_ULPS, WORST, INHERITED_WORST, LOCAL_WORST = range(5, 11)
 """Largest error of an element, in quanta of the format and over its exact value."""
 AMAX, AMIN, EXACT_AMAX, EXACT_AMIN, RATIO = range(11, 16)
-ZEROS_NEW, ZEROS_INHERITED, SUBNORMAL, OVERFLOWED, SATURATION, BEYOND = range(6)
-MEASURES, COUNTS = 16, 6
+ZEROS_NEW, ZEROS_INHERITED, SUBNORMAL, OVERFLOWED, SATURATION, BEYOND, SUBNORMAL_NEW, UNFIT_INHERITED = range(8)
+MEASURES, COUNTS = 16, 8
 RAISED, UNFIT, SICK, UNDERFLOWS, FIRST_UNDERFLOW, FLUSHES, ABSORBED, FIRST_ABSORBED = range(8)
 """Of a rounding: the flags it raised, how many numbers before and after it are none or infinite, what became tiny or
 zero, and of a sum, where one operand left the other as it was."""
@@ -144,7 +144,11 @@ def survey_one(
             if (size > 0) & ((size < exact_amin) | (exact_amin < 0)):
                 exact_amin = size
             if rounded:
-                counts[SUBNORMAL] += (magnitude > 0) & (magnitude < least)
+                below = (magnitude > 0) & (magnitude < least)
+                counts[SUBNORMAL] += below
+                counts[SUBNORMAL_NEW] += below & (v != r)
+            if v - v != 0:
+                counts[UNFIT_INHERITED] += (r - r != 0) & (t - t == 0)
             if v == 0:
                 counts[ZEROS_NEW] += r != 0
                 counts[ZEROS_INHERITED] += (r == 0) & (t != 0)

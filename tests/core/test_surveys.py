@@ -41,6 +41,8 @@ def test_survey_equals_its_parts(fmt: str, scale: float, special: bool) -> None:
     if special:
         raw.ravel()[draw.choice(raw.size, 60, replace=False)] = np.resize(SPECIALS, 60)
     exact = np.where(draw.random(raw.shape) < 0.9, raw * (1 + 1e-3 * draw.standard_normal(raw.shape)), raw)
+    exact[0, :4] = 1.0  # also beside infinities and NaN
+    raw[0, :4] = np.resize([np.inf, np.nan, 1.5, -np.inf], 4) if special else raw[0, :4]
     tail, rest = (draw.standard_normal(raw.shape) * 2.0**-55 * np.nan_to_num(np.abs(x)) for x in (exact, raw))
     values, flags = fe.round_with_flags(raw, fmt, dtype=np.float64)
     felt = np.abs(np.nan_to_num(raw)) * 0.75
@@ -66,7 +68,9 @@ def test_survey_equals_its_parts(fmt: str, scale: float, special: bool) -> None:
     assert found.zeros_new == new.sum()
     assert found.zeros_inherited == ((values == 0) & (exact != 0) & ~new).sum()
     least = float(fe.get_format(fmt).min_normal)
-    assert found.subnormal == ((np.abs(values) < least) & (values != 0)).sum()
+    below = (np.abs(values) < least) & (values != 0)
+    assert (found.subnormal, found.subnormal_new) == (below.sum(), (below & (values != raw)).sum())
+    assert found.unfit_inherited == (~np.isfinite(values) & ~np.isfinite(raw) & np.isfinite(exact)).sum()
     over, saturated = (flags & fe.Flag.OVERFLOW) != 0, (flags & fe.Flag.SATURATED) != 0
     assert (found.overflowed, found.saturated, found.beyond) == (over.sum(), saturated.sum(), (over | saturated).sum())
 
