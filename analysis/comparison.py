@@ -18,7 +18,22 @@ from .events import Event, flips
 from .ops import get_op
 from .tape import Node, Tape
 
-__all__ = ["NodeReport", "TargetReport", "ancestors", "compare_nodes", "compare_target", "flip_events"]
+__all__ = ["COUNTS", "NodeReport", "TargetReport", "ancestors", "compare_nodes", "compare_target", "flip_events"]
+
+
+COUNTS = (
+    "zeros_new",
+    "zeros_inherited",
+    "subnormal",
+    "subnormal_new",
+    "saturated",
+    "overflowed",
+    "beyond",
+    "nonfinite_inherited",
+    "absorbed",
+    "flips",
+)
+"""What a report of a node counts among its elements."""
 
 
 class NodeReport(NamedTuple):
@@ -58,6 +73,11 @@ class NodeReport(NamedTuple):
         Counts of elements.
     beyond : int
         Elements whose rounding left the range: overflowed, saturated, or both, each counted once.
+    subnormal_new : int
+        Of the subnormal elements, those that the rounding changed here; the others came as they are.
+    nonfinite_inherited : int
+        Infinities and NaN that the rounding did not make, where the exact value is finite. (Saturated numbers are like
+        any others afterwards; the producer of an event tells where they were made.)
     contribution : float or None
         What this node's local error contributes to the target's error, over the norm of the target, signed; None if
         not asked for.
@@ -101,7 +121,27 @@ class NodeReport(NamedTuple):
     absorbed: int
     flips: int
     beyond: int
+    subnormal_new: int
+    nonfinite_inherited: int
     contribution: float | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """The counts as shares of the elements, by name; 0 where there is no element.
+
+        Examples
+        --------
+        >>> import analysis as an
+        >>> found = an.analyze(an.nets.mlp(batch=8), "e4m3fn", "float64")
+        >>> max(node.fractions["zeros_new"] for node in found.nodes) > 0.5
+        True
+        """
+        return {name: getattr(self, name) / max(self.size, 1) for name in COUNTS}
 
     @property
     def label(self) -> str:
@@ -271,7 +311,7 @@ def compare_nodes(run: Run, exact: Run, shares: Mapping[int, float] | None = Non
                 report = _report(node, fmt, next(surveys), before, absorbed.get(node.id, 0), share)
             else:
                 wrong = 0 if node.leaf else int(np.count_nonzero(values[0] != exact.value(node.id)))
-                report = NodeReport(*_head(node), "none", *(None,) * 16, *(0,) * 6, wrong, 0, share)
+                report = NodeReport(*_head(node), "none", *(None,) * 16, *(0,) * 6, wrong, 0, 0, 0, share)
             errors.append(report.error or 0.0)
             found.append(report)
     return tuple(found)
@@ -327,6 +367,8 @@ def _report(
         absorbed,
         0,
         found.beyond,
+        found.subnormal_new,
+        found.unfit_inherited,
         share,
     )
 
@@ -354,4 +396,6 @@ def to_json(report: NodeReport | TargetReport) -> dict[str, Any]:
     -------
     dict
     """
-    return report._asdict() if isinstance(report, NodeReport) else dict(report.__dict__)
+    if isinstance(report, NodeReport):
+        return {**report._asdict(), "size": report.size, "fractions": report.fractions}
+    return dict(report.__dict__)

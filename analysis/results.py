@@ -36,6 +36,7 @@ from .policy import Policy
 from .recording import record_made, unfollowed
 from .reference import Reference, finest_unit
 from .reference import reference as make_reference
+from .report.histogram import Histogram, histogram
 from .report.manifest import manifest
 from .report.save import save, save_trace, to_dataframe
 from .tape import Tape
@@ -84,6 +85,29 @@ class Analysis:
     def _nodes(self, name: str) -> tuple[NodeReport, ...]:
         shares = self.attribution(name, "error").shares()
         return compare_nodes(self.runs["emulated"], self.runs["exact"], shares)
+
+    def histogram(self, node: int) -> tuple[Histogram, Histogram] | None:
+        """Return how the magnitudes of a node's emulated and exact values spread over the binades.
+
+        Parameters
+        ----------
+        node : int
+            Its id.
+
+        Returns
+        -------
+        tuple of two Histogram, or None
+            None where the values are no real numbers.
+
+        Examples
+        --------
+        >>> import analysis as an
+        >>> emulated, exact = an.analyze(an.nets.chain(1e5, 0.25, 2), "binary16").histogram(0)
+        >>> emulated.infinities, exact.low, exact.counts  # 2^16 <= 1e5 < 2^17
+        (1, 16, (1,))
+        """
+        values = [self.runs[name].value(node) for name in ("emulated", "exact")]
+        return None if values[0].dtype.kind != "f" else (histogram(values[0]), histogram(values[1]))
 
     @cached_property
     def events(self) -> tuple[Event, ...]:
@@ -257,12 +281,19 @@ class Analysis:
                 "diagnosis": [cause.to_json() for cause in self.diagnose()],
                 "events": [event.to_json() for event in self.events],
                 "defects": self._defects(),
-                "nodes": [{**to_json(node), **self.reference.about(node.id)} for node in self.nodes],
+                "nodes": [
+                    {**to_json(node), "histogram": self._spread(node.id), **self.reference.about(node.id)}
+                    for node in self.nodes
+                ],
                 "manifest": manifest(self),
             }
         )
         assert isinstance(found, dict)
         return found
+
+    def _spread(self, node: int) -> dict[str, Any] | None:
+        found = self.histogram(node)
+        return None if found is None else dict(zip(("emulated", "exact"), (one.to_json() for one in found)))
 
     def _defects(self) -> list[dict[str, Any]]:
         # what no data can excuse; looked for where that costs little beside the replays

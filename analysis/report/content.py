@@ -20,7 +20,7 @@ from ..dynamics import Growth, LossScale
 from ..events import Event
 from ..tape import Node, Tape
 from ..verdict import describe_event
-from .histogram import Histogram, histogram
+from .histogram import Histogram
 from .manifest import Found, manifest
 
 __all__ = ["MOST_NODES", "RANGE_KINDS", "Content", "gather", "harm", "stages"]
@@ -137,14 +137,13 @@ def gather(found: Found, most_nodes: int = MOST_NODES) -> Content:
     functionals = [None] if target.size == 1 else ["error", None]
     nodes = _chosen(found, path, most_nodes)
     names, stage_of = stages(found.tape)
-    emulated, exact = runs["emulated"], runs["exact"]
     bounds, bounds_left = _bounds(found)
     return Content(
         found,
         found.verdict(),
         target,
         tuple(found.target(name) for name in found.tape.targets),
-        compare_target(runs["pinned"], exact, main).rel_error,
+        compare_target(runs["pinned"], runs["exact"], main).rel_error,
         path,
         tuple(sorted((e for e in found.events if e.kind in RANGE_KINDS), key=lambda e: _urgency(e, path))),
         tuple(event for event in found.events if event.kind not in RANGE_KINDS),
@@ -153,11 +152,7 @@ def gather(found: Found, most_nodes: int = MOST_NODES) -> Content:
         len(found.tape) - len(nodes),
         names,
         stage_of,
-        {
-            node.id: (histogram(emulated.value(node.id)), histogram(exact.value(node.id)))
-            for node in nodes
-            if emulated.value(node.id).dtype.kind == "f"
-        },
+        {node.id: pair for node in nodes if (pair := found.histogram(node.id)) is not None},
         found.diagnose(),
         _or_why_not(found.growth),
         _or_why_not(found.loss_scale),

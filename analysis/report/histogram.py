@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 __all__ = ["Histogram", "histogram"]
 
+_TOP = 0x7FF
+"""Exponent field of binary64's infinities and NaN."""
+
 
 @dataclass(frozen=True)
 class Histogram:
@@ -41,6 +44,10 @@ class Histogram:
         """Exponent just above the last binade."""
         return self.low + len(self.counts)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the histogram as a JSON object."""
+        return {**self.__dict__, "counts": list(self.counts)}
+
     def compact(self) -> list[Any]:
         """Return the numbers as a short JSON list: low, counts, zeros, infinities, nans."""
         return [self.low, list(self.counts), self.zeros, self.infinities, self.nans]
@@ -58,15 +65,14 @@ def histogram(x: npt.NDArray[Any]) -> Histogram:
     -------
     Histogram
     """
-    finite = np.isfinite(x)
-    nonzero = finite & (x != 0)
-    exponents = np.frexp(np.abs(x[nonzero]))[1].astype(np.int64) - 1  # frexp's fraction lies in [1/2, 1)
+    flat = np.ascontiguousarray(x).reshape(-1)
+    exponents = (flat.view(np.uint64) >> 52 & _TOP).astype(np.int64) - 1023
+    zeros, unfit = int(np.count_nonzero(flat == 0)), exponents == _TOP - 1023
+    if zeros or unfit.any():
+        exponents = exponents[(flat != 0) & ~unfit]
+    if exponents.size and exponents.min() == -1023:  # below binary64's normal range, its exponents are all one
+        exponents = np.frexp(flat[(flat != 0) & ~unfit])[1].astype(np.int64) - 1  # frexp's fraction is in [1/2, 1)
     low = int(exponents.min()) if exponents.size else 0
-    counts = np.bincount(exponents - low) if exponents.size else np.zeros(0, np.int64)
-    return Histogram(
-        low,
-        tuple(int(count) for count in counts),
-        int(np.count_nonzero(x == 0)),
-        int(np.count_nonzero(np.isinf(x))),
-        int(np.count_nonzero(np.isnan(x))),
-    )
+    counts = np.bincount(exponents - low).tolist() if exponents.size else []
+    nans = int(np.count_nonzero(flat != flat))
+    return Histogram(low, tuple(counts), zeros, int(np.count_nonzero(unfit)) - nans, nans)

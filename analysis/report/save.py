@@ -10,7 +10,7 @@ from typing import Any
 
 from floatemu.errors import FileError, UnsupportedError
 
-from ..comparison import to_json
+from ..comparison import NodeReport, to_json
 from .manifest import Found, manifest
 
 __all__ = ["SUFFIXES", "manifest_path", "save", "save_trace", "to_dataframe"]
@@ -57,7 +57,16 @@ def manifest_path(file: Path) -> Path:
 
 
 def _rows(found: Found) -> list[dict[str, Any]]:
-    return [to_json(node) for node in found.nodes]
+    return [_row(found, node) for node in found.nodes]
+
+
+def _row(found: Found, node: NodeReport) -> dict[str, Any]:
+    """A node as columns: shares beside counts, and of each histogram its first binade and the counts from there."""
+    row, spread = to_json(node), found.histogram(node.id)
+    row |= {f"{name}_fraction": share for name, share in row.pop("fractions").items()}
+    for name, one in zip(("histogram", "exact_histogram"), spread or (None, None)):
+        row |= {f"{name}_low": None if one is None else one.low, name: None if one is None else one.counts}
+    return row
 
 
 def _write_json(file: Path, value: Mapping[str, Any]) -> None:

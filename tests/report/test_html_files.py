@@ -10,9 +10,11 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import analysis as an
+from analysis.comparison import COUNTS
 from analysis.report.manifest import SCHEMA, manifest
 from analysis.report.save import SUFFIXES, manifest_path
 from analysis.terminal import plain
@@ -96,13 +98,14 @@ def test_parquet_keeps_every_value_and_type(which: str, request: pytest.FixtureR
     assert json.loads(table.schema.metadata[b"floatemu"]) == manifest(one)
     types = {name: str(table.schema.field(name).type) for name in table.column_names}
     for node, row in zip(one.nodes, table.to_pylist(), strict=True):
-        for name, given in node.__dict__.items():
+        for name, given in node._asdict().items():
             if isinstance(given, float) and math.isnan(given):
                 assert math.isnan(row[name]), (node.label, name)
             else:
                 assert row[name] == (list(given) if isinstance(given, tuple) else given), (node.label, name)
     assert (types["id"], types["error"], types["op"], types["flips"]) == ("int64", "double", "string", "int64")
     assert types["ulp_max"] == "double"
+    assert (types["overflowed_fraction"], types["histogram_low"], types["histogram"][:4]) == ("double", "int64", "list")
 
 
 def test_infinity_nan_and_nothing_are_three_things_in_parquet(tmp_path: Path) -> None:
@@ -113,6 +116,25 @@ def test_infinity_nan_and_nothing_are_three_things_in_parquet(tmp_path: Path) ->
     assert math.isnan(first["error"])
     assert second["error"] == 0.0
     assert first["condition"] is None
+
+
+def test_rows_have_shares_and_histograms(found: an.results.Analysis, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra: report")
+    found.save(tmp_path / "a.parquet")
+    described = found.to_json()["nodes"]
+    for node, row, json_row in zip(found.nodes, parquet.read_table(tmp_path / "a.parquet").to_pylist(), described):
+        values, exact = (found.runs[name].value(node.id) for name in ("emulated", "exact"))
+        for name in COUNTS:
+            assert json_row["fractions"][name] == row[f"{name}_fraction"] == getattr(node, name) / values.size
+        if values.dtype.kind != "f":
+            assert json_row["histogram"] is row["histogram"] is row["exact_histogram_low"] is None
+            continue
+        for key, x in (("histogram", values), ("exact_histogram", exact)):
+            binades = np.frexp(x[np.isfinite(x) & (x != 0)])[1] - 1
+            assert row[key] == [np.count_nonzero(binades == row[f"{key}_low"] + i) for i in range(len(row[key]))]
+            spread = json_row["histogram"]["exact" if key.startswith("exact") else "emulated"]
+            assert (spread["low"], spread["counts"]) == (row[f"{key}_low"], row[key])
+            assert sum(spread["counts"]) + spread["zeros"] + spread["infinities"] + spread["nans"] == x.size
 
 
 def test_a_dataframe_carries_the_manifest(found: an.results.Analysis) -> None:
