@@ -168,7 +168,7 @@ def _worst(nodes: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, 
 
 
 def print_trace(result: Mapping[str, Any], console: Console) -> None:
-    """Print what :func:`analysis.results.run_trace` returned: the verdict and the worst nodes of each policy.
+    """Print what :func:`analysis.traced.run_trace` returned: the verdict and the worst nodes of each policy.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def print_trace(result: Mapping[str, Any], console: Console) -> None:
     Examples
     --------
     >>> import io
-    >>> from analysis.results import run_trace
+    >>> from analysis.traced import run_trace
     >>> page = Console(file=io.StringIO(), width=120)
     >>> print_trace(run_trace(net="chain", formats=["bf16"]), page)
     >>> "result keeps 9.3 bits in bfloat16" in page.file.getvalue()

@@ -19,7 +19,7 @@ from rich.console import Console
 
 import analysis as an
 from analysis.report.table import print_trace
-from analysis.results import run_trace
+from analysis.traced import run_trace
 from analysis.verdict import number, numbers
 from floatemu.errors import FileError, FloatEmuError, UnsupportedError
 

@@ -14,8 +14,8 @@ from analysis.arithmetics.float64 import Float64
 from analysis.measures import relative_error
 from analysis.ops import Builder, relu
 from analysis.reference import finest_unit, reference, shadow_error
-from analysis.results import run_trace
 from analysis.tape import Tape
+from analysis.traced import run_trace
 from floatemu.errors import UnsupportedError
 
 pytest.importorskip("flint")

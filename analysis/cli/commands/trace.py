@@ -99,7 +99,7 @@ def trace(
         )
     from ...policy import Policy
     from ...report.table import print_trace
-    from ...results import run_trace
+    from ...traced import run_trace
 
     announce(formats, replayed=True)
     for name in policies:
