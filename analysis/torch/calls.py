@@ -82,13 +82,18 @@ class Call:
     @cached_property
     def viewed(self) -> Ref | None:
         """The operand that all results only show in another way; None if the call does more."""
-        turned = torch.Tag.inplace_view in self.func.tags  # such as transpose_: the tensor changes, no number does
-        if (self.func._schema.is_mutable and not turned) or not self.results or self.fresh:
+        if self.fresh or not self.results or _writes(self.func):
             return None
         for operand in self.operands:
             if all(ref.storage == operand.storage and ref.dtype == operand.dtype for ref in self.results):
                 return operand
         return None
+
+
+@cache
+def _writes(func: Any) -> bool:
+    # but for those such as transpose_: the tensor changes, no number does
+    return func._schema.is_mutable and torch.Tag.inplace_view not in func.tags
 
 
 @cache
@@ -196,6 +201,9 @@ def flatten(given: Any, kind: type) -> Iterator[Any]:
         yield from flatten(list(given.values()), kind)
 
 
+_SIMPLE = frozenset((int, float, bool, str, type(None)))  # never of a kind that is looked for
+
+
 def map_refs(given: Any, kind: type | tuple[type, ...], change: Callable[[Any], Any]) -> Any:
     """Return nested tuples, lists and dicts with everything of a kind changed.
 
@@ -205,10 +213,12 @@ def map_refs(given: Any, kind: type | tuple[type, ...], change: Callable[[Any], 
     kind : type or tuple of type
     change : callable
     """
+    if type(given) in _SIMPLE:
+        return given
     if isinstance(given, kind):
         return change(given)
     if isinstance(given, (tuple, list)):
-        return type(given)([map_refs(one, kind, change) for one in given])
+        return type(given)([one if type(one) in _SIMPLE else map_refs(one, kind, change) for one in given])
     if isinstance(given, dict):
         return {key: map_refs(one, kind, change) for key, one in given.items()}
     return given

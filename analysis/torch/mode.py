@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -21,6 +21,22 @@ _OURS = str(Path(__file__).resolve().parents[1])
 _TORCH = str(Path(torch.__file__).resolve().parent)
 _UNSEEN = ("profiler", "debugprims")
 _RANDOM = torch.Tag.nondeterministic_seeded
+
+
+class _Facts(NamedTuple):
+    """What an operation's schema says, asked for once: torch makes it anew each time."""
+
+    unseen: bool
+    view: bool
+    random: bool
+    written: tuple[tuple[int, str], ...]  # position and name of the arguments that are written to
+
+
+@cache
+def _facts(func: Any) -> _Facts:
+    arguments = enumerate(func._schema.arguments) if func._schema.is_mutable else ()
+    written = [(i, one.name) for i, one in arguments if one.alias_info is not None and one.alias_info.is_write]
+    return _Facts(func.namespace in _UNSEEN, func.is_view, _RANDOM in func.tags, tuple(written))
 
 
 class Listener(Protocol):
@@ -148,9 +164,9 @@ class Recorder(Mode):  # type: ignore[misc]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if not all(issubclass(kind, torch.nn.Parameter) or kind is torch.Tensor for kind in types):
+        if not all(kind is torch.Tensor or issubclass(kind, torch.nn.Parameter) for kind in types):
             return NotImplemented  # a subclass desugars itself first; its plain tensors come back here
-        if func.namespace in _UNSEEN:
+        if _facts(func).unseen:
             return func(*args, **kwargs)
         if self._table is not None:
             rule = self._table.get(func, func.decompose)  # the latter knows operations that are composed of others
@@ -186,15 +202,17 @@ class Recorder(Mode):  # type: ignore[misc]
         return self._places.get(number, (self.path, ""))
 
     def _call(self, func: Any, args: Any, kwargs: Any) -> Any:
-        if not self._views and func.is_view:
+        facts = _facts(func)
+        if facts.view and not self._views:
             return func(*args, **kwargs)
         taken = map_refs((tuple(args), kwargs), torch.Tensor, self.ref)
         path, direction, site = self._place()
-        before = torch.get_rng_state() if _RANDOM in func.tags else None
+        before = torch.get_rng_state() if facts.random else None
         found = func(*args, **kwargs)
         drew = before is not None and not torch.equal(before, torch.get_rng_state())
         results = list(flatten(found, torch.Tensor))
-        results += _written(func, args, kwargs)
+        for i, name in facts.written:
+            results += flatten(args[i] if i < len(args) else kwargs.get(name), torch.Tensor)
         numbered = [(one, *self.number(one)) for one in results]
         refs: dict[Ref, Any] = {}
         for one, number, _ in numbered:
@@ -209,15 +227,6 @@ class Recorder(Mode):  # type: ignore[misc]
         self.given = args, kwargs
         self.listener.called(call, tuple(refs.values()))
         return found
-
-
-def _written(func: Any, args: Any, kwargs: Any) -> list[Any]:
-    # arguments that the schema says are written to
-    if not func._schema.is_mutable:
-        return []
-    given = dict(zip((one.name for one in func._schema.arguments), args)) | kwargs
-    marked = [one.name for one in func._schema.arguments if one.alias_info is not None and one.alias_info.is_write]
-    return list(flatten([given.get(name) for name in marked], torch.Tensor))
 
 
 def _site() -> str:

@@ -158,9 +158,11 @@ def round_with_tally(
     result = torch.empty_like(x) if out is None else out
     alike = result.dtype == x.dtype in (torch.float32, torch.float64) and result.shape == x.shape
     if nearest and plain and alike and exact.is_floating_point():
-        # a transposed tensor lies as densely as a contiguous one: all three are read as they lie
-        axes = sorted(range(x.dim()), key=x.stride, reverse=True)
-        parts = [one.detach().permute(axes) for one in (check(x), result, check(exact))]
+        parts = [one.detach() for one in (check(x), result, check(exact))]
+        if not all(one.is_contiguous() for one in parts):
+            # a transposed tensor lies as densely as a contiguous one: all three are read as they lie
+            axes = sorted(range(x.dim()), key=x.stride, reverse=True)
+            parts = [one.permute(axes) for one in parts]
         if all(one.is_contiguous() for one in parts):
             flat = [_flat(one) for one in parts]
             return result, _counted(flat, fmt, Projection(mode, saturation), nan, True)  # type: ignore[arg-type]
