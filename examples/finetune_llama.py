@@ -1,7 +1,8 @@
 """A small Llama, fine-tuned in float32, fp16, bf16 and fp8, and what low precision did to it, diagnosed.
 
 Random weights are first trained in float32 on most of "Alice's Adventures in Wonderland"; the last chapters are then
-learned in each arithmetic, from the same weights, with the same batches. Where a run goes wrong, its last step is
+learned in each arithmetic, from the same weights, with the same batches. `an.watch` follows every 50th step in binary64
+beside the run, and names the call that makes the first infinity or NaN. Where a run goes wrong, its last step is
 recorded once more and analysed: `an.record`, `an.analyze(...).diagnose()`. docs/finetune-llama.md shows what comes out.
 
 usage: finetune_llama.py [--before STEPS] [--steps STEPS] [--only NAME ...] [--picture FILE]
@@ -37,6 +38,8 @@ HELD_OUT = CODES[140_000:]
 LENGTH, BATCH = 64, 16
 RATE = 3e-3, 1e-4
 """Of learning, before and in fine-tuning."""
+WATCHED = 50
+"""Steps from one that is watched to the next."""
 WRONG = 0.05
 """Share of what float32 learns that a run may miss without being diagnosed."""
 
@@ -90,6 +93,7 @@ class Run:
     held_out: float = math.nan
     seconds: float = 0.0
     kept: float = 0.0  #: share of the weights that the last step left as they were
+    first: Any = None  #: the call that made the first infinity or NaN in a watched step
     worst: str = ""  #: the parameter that it left most of, or the first that is not finite
     before: Any = None  #: model and optimiser before the last step
     batch: Any = None
@@ -123,17 +127,20 @@ def train(model: Any, arithmetic: Arithmetic, run: Run, codes: Any, rate: float,
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
     scaler = torch.amp.GradScaler("cpu", enabled=arithmetic.scaler)
     within = arithmetic.within(model)  # one for all steps: recipes remember scales
-    for _, x in zip(range(steps), drawn):
-        run.before, run.batch = (copy.deepcopy(model), copy.deepcopy(optimizer.state_dict())), x
-        with within:
-            loss = model(input_ids=x, labels=x).loss
-        optimizer.zero_grad()
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        run.losses.append(loss.item())
-        if not math.isfinite(run.losses[-1]) or not all(p.isfinite().all() for p in model.parameters()):
-            break
+    with an.watch(model, every=WATCHED, start=1) as watch:
+        for _, x in zip(range(steps), drawn):
+            run.before, run.batch = (copy.deepcopy(model), copy.deepcopy(optimizer.state_dict())), x
+            with watch.step():
+                with within:
+                    loss = model(input_ids=x, labels=x).loss
+                optimizer.zero_grad()
+                scaler.scale(loss).backward()
+                scaler.step(optimizer)
+                scaler.update()
+            run.losses.append(loss.item())
+            if not math.isfinite(run.losses[-1]) or not all(p.isfinite().all() for p in model.parameters()):
+                break
+    run.first = watch.first_nonfinite
     pairs = zip(model.named_parameters(), run.before[0].parameters())
     same = {name: (new == old).float().mean().item() for (name, new), old in pairs}
     broken = [name for name, p in model.named_parameters() if not p.isfinite().all()]
@@ -159,10 +166,11 @@ def last_step(run: Run) -> an.Tape:
 
 
 def diagnosis(run: Run) -> list[str]:
-    """The verdict on what the step made, and the gravest causes, in words."""
+    """Who made the first infinity or NaN, the verdict on what the last step made, and the gravest causes, in words."""
     target = f"new:{run.worst}" if run.kept > 0.5 or not math.isfinite(run.held_out) else f"grad:{run.worst}"
     found = an.analyze(last_step(run), ARITHMETICS[run.name].policy, "float64", target=target)
-    return [found.verdict(), *(cause.text for cause in found.diagnose()[:2])]
+    made = [] if run.first is None else [f"under watch, {run.first.text}"]
+    return [*made, found.verdict(), *(cause.text for cause in found.diagnose()[:2])]
 
 
 def lost(run: Run, plain: Run, start: float) -> float:

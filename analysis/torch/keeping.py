@@ -91,7 +91,7 @@ class Keeper:
         results : tuple of Tensor
         """
         if self._room(sum(math.prod(ref.shape) for ref in call.results)):
-            if call.generator is not None:
+            if call.generator is not None or _drew_elsewhere(call, results):
                 self._drawn[len(self._calls)] = tuple(one.clone() for one in results)
             self._calls.append(call)
 
@@ -148,7 +148,7 @@ class Keeper:
         translator.naming = ("", "")
         found = {**self._losses(), **self._targets}
         named = sorted(found.items(), key=lambda item: item[1][0])
-        with _bare():
+        with _bare(sorted({flat.device.index for _, flat, _ in self._outside if flat.device.type == "cuda"})):
             for index, call in enumerate(self._calls):
                 recorder.place = call.path, call.direction, call.site
                 self._again(index, call, memory, recorder, translator.drawn)
@@ -179,6 +179,12 @@ class Keeper:
                 _put(memory, call, ref, x)
 
 
+def _drew_elsewhere(call: Call, results: tuple[Any, ...]) -> bool:
+    # other devices' generators tell nothing; kernels of attention count as random for a dropout that they rarely have
+    random = torch.Tag.nondeterministic_seeded in call.func.tags and "attention" not in call.name
+    return random and any(one.device.type != "cpu" for one in results)
+
+
 def _put(memory: dict[int, Any], call: Call, ref: Ref, x: Any) -> None:
     if ref.storage in memory and ref.storage not in call.fresh:
         place = tensor_at(memory, ref)
@@ -191,10 +197,10 @@ def _put(memory: dict[int, Any], call: Call, ref: Ref, x: Any) -> None:
 
 
 @contextlib.contextmanager
-def _bare() -> Iterator[None]:
+def _bare(devices: list[int]) -> Iterator[None]:
     # What surrounds the step, such as autocast, has had its say. No tensor asks for gradients, but some kernels keep
-    # what a backward pass needs only where gradients are on.
-    with torch.enable_grad(), plain_kernels(), contextlib.ExitStack() as stack:
+    # what a backward pass needs only where gradients are on. No random number is taken from the program.
+    with torch.enable_grad(), plain_kernels(), torch.random.fork_rng(devices), contextlib.ExitStack() as stack:
         for kind in ("cpu", "cuda"):
             stack.enter_context(torch.autocast(kind, enabled=False))
         yield
