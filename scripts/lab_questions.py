@@ -1,15 +1,14 @@
-"""Answers of docs/mitigations.md to six questions, made from what scripts/keep_lab.py kept; used by make_docs.py."""
+"""Answers of docs/mitigations.md to questions, made from what scripts/keep_lab.py kept; used by make_docs.py."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lab_ranges import loss_scale, sequences
 from table_of_mitigations import Triple, effects, kept, listed, made_by, span, table, told
 
 from analysis.lab.verdicts import interval
 from analysis.verdict import number
-
-QUESTIONS = ("clipping", "learning_rate", "normalisation", "loss_scale", "flips", "initialisation")
 
 
 def clipping() -> str:
@@ -50,33 +49,6 @@ def normalisation() -> str:
         factor = f"; the metric is multiplied by {min(ratios):.2g} to {max(ratios):.2g}" if ratios else ""
         lines.append(f"- {kind.replace(',', ' in')} nets. {told(cells, 'experiments')}{factor}.")
     return "\n\n".join(["\n".join(lines), effects(content, "net"), made_by(content)])
-
-
-def loss_scale() -> str:
-    """When does no loss scale exist?"""
-    content = kept("loss_scale")
-    rows, lost, harmless = [], [], []
-    for name, told_of in content.failures.items():
-        found = [case["loss_scale"] for case in content.records(name, "")]
-        low, high = (interval([float(one[key]) for one in found]) for key in ("low", "high"))
-        exists = sum(one["feasible"] for one in found)
-        cells = [cell for (failure, _), cell in content.cells.items() if failure == name]
-        least = min(cell.value[0] for cell in cells)
-        if not exists:
-            (lost if least > float(told_of["healthy"]) else harmless).append(f"{name} ({number(least)} lost)")
-        ends = [span((one.median, one.lo, one.hi)) for one in (low, high)]
-        shares = [span(cells[0].baseline), *(span(cell.value) for cell in cells)]
-        rows.append([name, *ends, f"{exists} of {len(found)}", *shares])
-    scales = [name.partition(":")[2] for name in dict.fromkeys(name for _, name in content.cells)]
-    titles = ["net", "least log2 scale", "largest", "one exists, in seeds", "gradients lost at 1"]
-    titles += [f"at {scale}" for scale in scales]
-    sentences = (
-        "A scale that keeps every tensor lifts the least that must not be lost above the format's least number and "
-        "leaves the largest below its top. In no seed does one exist for the following nets. The best scale that was "
-        f"tried does not save the gradients of: {listed(lost)}. It does save those of: {listed(harmless)}; what it "
-        "loses are terms inside the backward pass that are too small beside others to matter."
-    )
-    return "\n\n".join([sentences, table(titles, rows), made_by(content)])
 
 
 def flips() -> str:
@@ -125,3 +97,15 @@ def initialisation() -> str:
             medians = [cells[0].baseline[0], *(cell.value[0] for cell in cells)]
             lines.append(f"- {name}: from {number(min(medians))} to {number(max(medians))} between initialisations.")
     return "\n\n".join(["\n".join(lines), effects(content, "net"), made_by(content)])
+
+
+QUESTIONS = {
+    "clipping": clipping,
+    "learning rate": learning_rate,
+    "normalisation": normalisation,
+    "loss scale": loss_scale,
+    "flips": flips,
+    "initialisation": initialisation,
+    "sequences": sequences,
+}
+"""By the name of the part of the page."""

@@ -83,7 +83,7 @@ PARTS = {
     },
     "docs/matrix.md": {"units": table_of_units.units_table},
     "docs/mitigations.md": {
-        **{name.replace("_", " "): getattr(lab_questions, name) for name in lab_questions.QUESTIONS},
+        **lab_questions.QUESTIONS,
         "advice": lab_advice.advice,
         **{name: getattr(table_of_mitigations, name) for name in ("failures", "matrix", "mitigations")},
     },

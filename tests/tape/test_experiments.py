@@ -67,9 +67,9 @@ def test_experiment_7_binary16_loses_the_range_instead() -> None:
     assert an.analyze(up, backward_only("binary32"), "float64").target("grad:h0").rel_error < 50 * 2.0**-24 * 4
 
 
-def deep(init: str, depth: int, size: int, batch: int, rms: float) -> Any:
+def deep(init: str, depth: int, size: int, batch: int, rms: float, seed: int = 0) -> Any:
     """ReLU layers with normal weights; the gradient that enters at the end has the given rms."""
-    rng = np.random.default_rng([depth, size])
+    rng = np.random.default_rng([depth, size, seed])
     builder = Builder("deep")
     scale = math.sqrt((2.0 if init == "he" else 1.0) / size)
     hidden = first = builder.leaf("parameter", rng.standard_normal((batch, size)))
@@ -91,14 +91,19 @@ def rms(x: Any) -> float:
 
 
 def test_experiment_8_xavier_shrinks_relu_nets_and_he_keeps_them() -> None:
-    """A ReLU halves the mean square: 29 layers leave 2^-14.5 of Xavier's signal, 30 leave 2^-15 of its gradient."""
-    size, depth = 192, 30
+    """A ReLU halves the mean square: 29 layers leave 2^-14.5 of Xavier's signal, 30 leave 2^-15 of its gradient.
+
+    Published for one net of 512 units: 4.09e-5 and 3.11e-5, He 0.948 and 1.018; theory 4.32e-5, 3.05e-5, 1 and 1.
+    """
+    size, depth, seeds = 512, 30, 4
     # ln of the ratio: each layer adds about 5 / (4 size) to its variance (four times the second moment's 5 / size)
-    spread = math.exp(4 * math.sqrt(depth * 5 / (4 * size)))
+    spread = math.exp(4 * math.sqrt(depth * 5 / (4 * size) / seeds))  # of the geometric mean: 1.7
     for init, forward, backward in (("xavier", 2.0**-14.5, 2.0**-15), ("he", 1.0, 1.0)):
-        run = an.replay(deep(init, depth, size, 24, 1e-3), an.Float64())
-        assert 1 / spread < rms(run.value("last")) / rms(run.value("first")) / forward < spread
-        assert 1 / spread < rms(run.value("gradient")) / 1e-3 / backward < spread
+        runs = [an.replay(deep(init, depth, size, 4, 1e-3, seed), an.Float64()) for seed in range(seeds)]
+        kept = [rms(run.value("last")) / rms(run.value("first")) / forward for run in runs]
+        back = [rms(run.value("gradient")) / 1e-3 / backward for run in runs]
+        assert 1 / spread < math.prod(kept) ** (1 / seeds) < spread
+        assert 1 / spread < math.prod(back) ** (1 / seeds) < spread
 
 
 def test_experiment_8_binary16_flushes_what_xavier_shrinks() -> None:
@@ -125,13 +130,17 @@ def test_experiment_12_loss_scaling_of_a_log_normal_gradient() -> None:
         assert abs(expected - published) < 0.005
 
 
-@pytest.mark.parametrize("depth", [4, 16])
+@pytest.mark.parametrize("depth", [4, 16, 48])
 def test_experiment_17_three_bits_are_a_factor_of_eight_in_smooth_nets(depth: int) -> None:
-    """bfloat16 has 8 bits and binary16 11: errors 2^3 apart; measured 7.8 and 9.2 at depths 4 and 16."""
+    """bfloat16 has 8 bits and binary16 11: errors 2^3 apart; published for tanh 7.8, 9.2 and 7.1 at these depths.
+
+    Here the medians of nine nets are 7.7, 7.3 and 9.2, and single nets lie between 3.8 and 13: one error is a sum of
+    random signs. Published ratios of ReLU nets (1.1 and 4.1) are of single nets too; here they go from 0.9 to 220.
+    """
     ratios: dict[str, list[float]] = {}
     for activation in ("tanh", "relu"):
         errors: dict[str, list[float]] = {"bfloat16": [], "binary16": []}
-        for seed in range(6):
+        for seed in range(9):
             tape = an.nets.mlp((64, *(32,) * depth, 10), activation, batch=16, seed=seed)
             for fmt, found in errors.items():
                 found.append(an.analyze(tape, fmt, "float64").target("grad:W0").rel_error)
