@@ -138,8 +138,8 @@ class NodeReport(NamedTuple):
         --------
         >>> import analysis as an
         >>> found = an.analyze(an.nets.mlp(batch=8), "e4m3fn", "float64")
-        >>> max(node.fractions["zeros_new"] for node in found.nodes) > 0.5
-        True
+        >>> max(node.fractions["zeros_new"] for node in found.nodes)
+        0.0875
         """
         return {name: getattr(self, name) / max(self.size, 1) for name in COUNTS}
 
