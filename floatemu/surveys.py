@@ -328,21 +328,23 @@ class _Pools:
             if room is None:
                 continue
             there = [array for array in column if array is not None]
-            pools.append(_flat(there, room))
-            if len(there) < len(column):
-                given = np.array([array is not None for array in column])
-                places.append(np.where(given, np.cumsum(given * sizes) - sizes, -1))
-            else:
+            if len(there) == len(column):
                 places.append(starts)
+                total = starts[-1] + sizes[-1]
+            else:
+                given = np.array([array is not None for array in column])
+                ends = np.cumsum(given * sizes)
+                places.append(np.where(given, ends - sizes, -1))
+                total = ends[-1]
+            pools.append(_flat(there, room, total))
         return pools, np.stack(places, axis=1)
 
 
-def _flat(arrays: Sequence[Any], room: Any) -> Any:
-    if len(arrays) == 1 and arrays[0].flags.aligned and arrays[0].dtype.isnative:
-        flat = arrays[0].reshape(-1)
-        flat = (flat if flat.flags.c_contiguous else np.ascontiguousarray(flat)).view()
+def _flat(arrays: Sequence[Any], room: Any, total: int) -> Any:
+    if len(arrays) == 1:
+        flat = np.require(arrays[0], room.dtype, ("C", "A")).reshape(-1).view()
     else:
-        flat = room[: sum(array.size for array in arrays)]
+        flat = room[:total]
         if arrays:
             np.concatenate(arrays, axis=None, out=flat)
     flat.flags.writeable = False  # one constness for all callers: the compiler tells read-only arrays from others

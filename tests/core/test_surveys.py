@@ -109,6 +109,13 @@ def test_layout_does_not_matter() -> None:
     y = x + 1e-3
     assert survey(x.T.copy().T, y[:, ::1], "bf16") == survey(x, y, "bf16")
     assert survey(np.broadcast_to(x[0], x.shape), y).amax == np.abs(x[0]).max()
+    long = np.arange(PIECE + 5.0)
+    odd = np.frombuffer(b"?" + long.tobytes(), np.float64, offset=1)
+    assert not odd.flags.aligned
+    for given in (odd, np.stack([long, long], axis=1)[:, 0]):
+        assert survey(given, long + 1.0, "bf16") == survey(long, long + 1.0, "bf16")
+        pair = [Sample(given[:9], long[:9]), Sample(long[:9], given[:9])]
+        assert len(set(survey_all(pair))) == 1
 
 
 @pytest.mark.parametrize(
