@@ -235,12 +235,13 @@ def survey_all(samples: Iterable[Sample]) -> Iterator[Survey]:
             core.survey_loop()(*pools, places, sizes, marks, least, found, counts)
         rows: Any = found.tolist()
         for size, measures, counted in zip(sizes.tolist(), rows, counts.tolist()):
-            for largest, smallest in ((core.AMAX, core.AMIN), (core.EXACT_AMAX, core.EXACT_AMIN)):
-                if not size:
-                    measures[largest] = None
-                if measures[smallest] < 0:
-                    measures[smallest] = None
-            yield Survey._make([*measures, *counted])
+            if measures[core.AMIN] < 0:  # as where nothing but zeros is
+                measures[core.AMIN] = None
+            if measures[core.EXACT_AMIN] < 0:
+                measures[core.EXACT_AMIN] = None
+            if not size:
+                measures[core.AMAX] = measures[core.EXACT_AMAX] = None
+            yield Survey._make(measures + counted)
 
 
 def scan_all(steps: Iterable[Step]) -> Iterator[Scan]:
@@ -276,8 +277,10 @@ def scan_all(steps: Iterable[Step]) -> Iterator[Scan]:
         marks, least = np.empty((len(some), core.SCANNED), np.int64), np.empty(len(some))
         with np.errstate(all="ignore"):
             core.scan_loop()(*pools, places, sizes, signs, marks, least)
-        for row, smallest in zip(marks.tolist(), least.tolist()):
-            yield Scan._make([*row, smallest])
+        rows: Any = marks.tolist()
+        for row, smallest in zip(rows, least.tolist()):
+            row.append(smallest)
+            yield Scan._make(row)
 
 
 def _pieces(items: Iterable[Any], kinds: Sequence[Any]) -> Iterator[tuple[list[Any], Any]]:

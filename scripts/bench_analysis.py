@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -21,40 +22,57 @@ DEPTHS, WIDTHS = (2, 4, 8, 16, 32), (16, 32, 64, 128, 256)
 
 def timed(run: Callable[[], object], repeats: int) -> float:
     """Median of the processor time of some runs, seconds, after one that is not counted."""
-    run()
-    found = []
-    for _ in range(repeats):
-        begin = time.process_time()
+    return median(interleaved({"": run}, repeats)[""])
+
+
+def interleaved(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Processor times of some rounds of all runs, seconds, after one round that is not counted."""
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    for run in runs.values():
         run()
-        found.append(time.process_time() - begin)
-    return median(found)
+    for _ in range(repeats):
+        for name, run in runs.items():
+            begin = time.process_time()
+            run()
+            found[name].append(time.process_time() - begin)
+    return found
 
 
-def row(name: str, seconds: float, base: float | None = None, goal: str = "") -> None:
+def row(name: str, seconds: float, ratio: float | None = None, goal: str = "") -> None:
     """Print one line of the table."""
-    ratio = "" if base is None else f"{seconds / base:.1f}"
-    print(f"| {name} | {1e3 * seconds:.1f} | {ratio} | {goal} |", flush=True)
+    print(f"| {name} | {1e3 * seconds:.3g} | {'' if ratio is None else f'{ratio:.1f}'} | {goal} |", flush=True)
 
 
 def replays(repeats: int) -> None:
-    """What an emulated replay with its statistics costs, beside one in float64."""
+    """What an emulated replay with its statistics costs; each ratio is to the float64 replay just before."""
     nets = {
         "mlp 64-256-256-10, batch 64": an.nets.mlp((64, 256, 256, 10), "gelu", batch=64),
         "llama h 64, 2 layers, T 32": an.nets.llama(width=64, layers=2, length=32),
         "lstm h 64, T 30, batch 32": an.nets.lstm(30, 64, batch=32),
         "lstm h 16, T 30, batch 4": an.nets.lstm(30),
+        "gru h 16, T 30, batch 4": an.nets.gru(30),
+        "attention T 8, h 16": an.nets.attention(),
+        "chain of 10 scalars": an.nets.chain(1e5, 0.25, 10),
     }
+    float64 = an.Float64()
     for name, tape in nets.items():
-        exact = an.replay(tape, an.Float64())
-        base = timed(lambda: an.replay(tape, an.Float64()), repeats)  # noqa: B023
-        row(f"{name}: float64 replay", base)
+        exact, run = an.replay(tape, float64), an.replay(tape, "bfloat16")
+        what = "loss" if "loss" in tape.targets else list(tape.targets)[-1]
+        runs: dict[str, Callable[[], object]] = {"float64 replay": partial(an.replay, tape, float64)}
         for policy in ("bfloat16", "e4m3fn", "torch_amp"):
-            chosen = an.Policy.named(policy)
-            seconds = timed(lambda: compare_nodes(an.replay(tape, chosen), exact), repeats)  # noqa: B023
-            row(f"{name}: {policy}, with statistics", seconds, base, "5" if policy != "torch_amp" else "")
-        run = an.replay(tape, "bfloat16")
-        row(f"{name}: bfloat16, replay alone", timed(lambda: an.replay(tape, "bfloat16"), repeats), base)  # noqa: B023
-        row(f"{name}: attribution", timed(lambda: attribute(run, exact, "loss", None, run), repeats), base)  # noqa: B023
+            runs[f"{policy}, with statistics"] = partial(whole, tape, an.Policy.named(policy), exact)
+        runs["bfloat16, replay alone"] = partial(an.replay, tape, "bfloat16")
+        runs["attribution"] = partial(attribute, run, exact, what, None, run)
+        found = interleaved(runs, repeats)
+        base = found["float64 replay"]
+        for kind, seconds in found.items():
+            goal = "5" if "statistics" in kind and "amp" not in kind else ""
+            row(f"{name}: {kind}", median(seconds), median(s / b for s, b in zip(seconds, base)), goal)
+
+
+def whole(tape: an.Tape, policy: an.Policy, exact: an.Run) -> object:
+    """Replay, and report every node."""
+    return compare_nodes(an.replay(tape, policy), exact)
 
 
 def references(repeats: int) -> None:

@@ -1,6 +1,6 @@
 """Print the peak memory, and the time, of everything an analysis does with a tape of 10^5 nodes.
 
-usage: bench_memory.py [--steps 1700]
+usage: bench_memory.py [--steps 1700] [--hidden 16] [--batch 4]
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ def main() -> int:
     """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1700, help="of an LSTM; each takes 61 nodes")
-    tape = an.nets.lstm(parser.parse_args().steps)
+    parser.add_argument("--hidden", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=4)
+    asked = parser.parse_args()
+    tape = an.nets.lstm(asked.steps, asked.hidden, batch=asked.batch)
     print(f"{len(tape)} nodes, {sum(output.size for node in tape.nodes for output in node.outputs):.3g} numbers")
     print("| after | s | peak GiB |\n|---|---:|---:|")
     begin = time.process_time()
