@@ -27,7 +27,7 @@ __all__ = ["Record", "Run", "replay"]
 # A binary64 result of a product or sum of two p-bit numbers is exact, or rounds again safely, up to this precision.
 _NARROW = 25
 _LOCAL_BITS = 160
-_PLAIN = Float64()
+_PLAIN = Emulated()
 _BINARY64 = fe.get_format("binary64")
 
 
