@@ -132,6 +132,9 @@ def _event(step: ScaleStep) -> str:
 
 
 def _fits(scales: LossScale) -> str:
+    if scales.nonfinite:
+        named = ", ".join(scales.nonfinite[:3]) + (" ..." if len(scales.nonfinite) > 3 else "")
+        return f"no scale fits: at the last step {named} held an infinity or NaN even in exact arithmetic"
     if not scales.intervals:
         return "no gradient is rounded: any scale fits"
     if scales.feasible:
@@ -251,10 +254,10 @@ def _absolute(scales: LossScale, scale: float) -> LossScale:
 
     if not scales.intervals:
         return scales
-    return LossScale(
-        tuple(map(moved, scales.intervals)),
-        math.ceil(scales.low + shift),
-        math.floor(scales.high + shift),
-        scales.feasible,
-        tuple(map(moved, scales.conflict)),
+    return replace(
+        scales,
+        intervals=tuple(map(moved, scales.intervals)),
+        low=math.ceil(scales.low + shift),
+        high=math.floor(scales.high + shift),
+        conflict=tuple(map(moved, scales.conflict)),
     )

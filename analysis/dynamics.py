@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -14,10 +14,11 @@ import floatemu as fe
 from floatemu.errors import UnsupportedError
 
 from .arithmetics.base import Array
+from .arithmetics.emulated import Rounder
 from .engine import Run
 from .measures import norm
 from .ops.builder import Builder
-from .tape import Tape, Value
+from .tape import Node, Tape, Value
 
 __all__ = ["Growth", "LossScale", "Stage", "backward_seed", "growth", "loss_scale", "stages"]
 
@@ -275,12 +276,13 @@ def _exponents(builder: Builder, cuts: Sequence[Stage], run: Run, directions: in
 
 @dataclass(frozen=True)
 class Interval:
-    """Loss scales that keep one tensor in range, as exponents of two.
+    """Loss scales that keep one rounded tensor in range, as exponents of two.
 
     Attributes
     ----------
     node : int
     label : str
+        The node's, and which of its operands is cast, or that its sums are meant.
     format : str
     low, high : int
         2^low is the least scale that loses at most the allowed share of nonzero elements, 2^high the largest that
@@ -306,12 +308,16 @@ class LossScale:
     Attributes
     ----------
     intervals : tuple of Interval
-        One for each rounded tensor that the scale multiplies and that has a nonzero element.
+        One for each rounding of a tensor that the scale multiplies and that has a nonzero element: casts of operands,
+        sums and results of backward nodes.
     low, high : int
         The scales 2^low .. 2^high fit all of them, if low <= high.
     feasible : bool
     conflict : tuple of Interval
         If no scale fits: the tensor that needs the largest least scale, and the one with the smallest greatest.
+    nonfinite : tuple of str
+        Gradients that hold an infinity or NaN even in exact arithmetic, by target: no scale makes them finite, and
+        ``feasible`` is False.
 
     Examples
     --------
@@ -324,6 +330,7 @@ class LossScale:
     high: int
     feasible: bool
     conflict: tuple[Interval, ...]
+    nonfinite: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the intervals as a JSON object.
@@ -337,6 +344,7 @@ class LossScale:
             "low": self.low,
             "high": self.high,
             "feasible": self.feasible,
+            "nonfinite": list(self.nonfinite),
             **{name: [dict(item.__dict__) for item in items] for name, items in parts.items()},
         }
 
@@ -373,7 +381,7 @@ def loss_scale(run: Run, exact: Run, flushed: float = FLUSHED) -> LossScale:
     Parameters
     ----------
     run : Run
-        Emulated: says which format each node has.
+        Emulated: says what each node rounds, and to which format.
     exact : Run
         Says how large the gradients are.
     flushed : float
@@ -392,7 +400,8 @@ def loss_scale(run: Run, exact: Run, flushed: float = FLUSHED) -> LossScale:
     -----
     Gradients are linear in the loss scale: with it, an element of magnitude x becomes 2^s x (Micikevicius et al.,
     Mixed precision training, 2018, section 3.2). It overflows beyond max + ulp/2, and rounds to zero up to half of
-    the smallest positive value.
+    the smallest positive value. Sums are looked at where they end: partial sums may be larger, if terms cancel. What
+    is scaled to its format anyway (``Numerics.scaling``) has no interval.
 
     Examples
     --------
@@ -406,26 +415,48 @@ def loss_scale(run: Run, exact: Run, flushed: float = FLUSHED) -> LossScale:
     found = []
     scaled = _scaled(run.tape)
     for node in run.tape.nodes:
-        record = run.records[node.id]
-        if node.id not in scaled or node.direction != "backward" or record is None or record.format is None:
+        if node.id not in scaled or node.direction != "backward":
             continue
-        magnitude = np.abs(exact.value(node.id))
-        kept = np.sort(magnitude[(magnitude > 0) & np.isfinite(magnitude)])
-        if kept.size:
-            least = float(kept[min(math.floor(flushed * kept.size), kept.size - 1)])
-            fmt = record.format
-            edge = Fraction(fmt.max) + Fraction(2) ** (fmt.emax - fmt.p)
-            high = math.floor(_log2(edge) - math.log2(float(kept[-1])))
-            low = math.floor(_log2(Fraction(fmt.min_positive) / 2) - math.log2(least)) + 1
-            found.append(Interval(node.id, node.label, fmt.name, low, high))
+        for what, rounder, value in _roundings(run, node, scaled):
+            magnitude = np.abs(exact.value(value))
+            kept = np.sort(magnitude[(magnitude > 0) & np.isfinite(magnitude)])
+            if kept.size and rounder is not None and not rounder.scaled:
+                least = float(kept[min(math.floor(flushed * kept.size), kept.size - 1)])
+                found.append(_interval(node.id, node.label + what, rounder.fmt, least, float(kept[-1])))
     if not any(node.direction == "backward" for node in run.tape.nodes):
         raise UnsupportedError(f"{run.tape.name}: the tape has no backward pass")
+    sick = tuple(
+        name
+        for name, value in run.tape.targets.items()
+        if run.tape.made_backward(value) and not np.isfinite(exact.value(value)).all()
+    )
     if not found:
-        return LossScale((), 0, 0, True, ())
+        return LossScale((), 0, 0, not sick, (), sick)
     neediest, tightest = max(found, key=lambda item: item.low), min(found, key=lambda item: item.high)
-    feasible = neediest.low <= tightest.high
-    conflict = () if feasible else (neediest, tightest)
-    return LossScale(tuple(found), neediest.low, tightest.high, feasible, conflict)
+    fits = neediest.low <= tightest.high
+    conflict = () if fits else (neediest, tightest)
+    return LossScale(tuple(found), neediest.low, tightest.high, fits and not sick, conflict, sick)
+
+
+def _roundings(run: Run, node: Node, scaled: set[int]) -> Iterator[tuple[str, Rounder | None, Value]]:
+    """What a node rounds of all that the loss scale multiplies: in words, how, and the value."""
+    record, tape = run.records[node.id], run.tape
+    if record is None:
+        return
+    numerics, result = record.numerics, Value(node.id)
+    for position, ref in enumerate(node.inputs):
+        if ref.node in scaled and tape.nodes[ref.node].outputs[ref.output].dtype == "float64":
+            rounder = numerics.operand_rounder(tape.made_backward(ref), 0, 0)
+            yield f", cast of operand {position}", rounder, ref
+    if node.op in ("sum", "matmul"):
+        yield ", sums", numerics.sum_rounder(0, 0), result
+    yield "", numerics.rounder(0, 0), result
+
+
+def _interval(node: int, label: str, fmt: fe.Format, least: float, most: float) -> Interval:
+    edge = Fraction(fmt.max) + Fraction(2) ** (fmt.emax - fmt.p)
+    low = math.floor(_log2(Fraction(fmt.min_positive) / 2) - math.log2(least)) + 1
+    return Interval(node, label, fmt.name, low, math.floor(_log2(edge) - math.log2(most)))
 
 
 def _scaled(tape: Tape) -> set[int]:

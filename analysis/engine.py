@@ -36,8 +36,8 @@ class Record(NamedTuple):
 
     Attributes
     ----------
-    format : Format or None
-        None where nothing was rounded.
+    numerics : Numerics
+        The policy's, for this output.
     raw : ndarray of float64
         The plain operation's result on its emulated operands: value - raw is the local error. (Operands and
         partial sums that a policy rounds inside the node belong to that error.)
@@ -47,10 +47,15 @@ class Record(NamedTuple):
         Bits of :class:`floatemu.Flag`.
     """
 
-    format: fe.Format | None
+    numerics: Numerics
     raw: Array
     tail: Array | None
     flags: Array
+
+    @property
+    def format(self) -> fe.Format | None:
+        """Format of the result; None where it was not rounded."""
+        return self.numerics.format
 
 
 @dataclass(frozen=True)
@@ -320,18 +325,18 @@ class _Emulation:
             value, flags = rounder.with_flags(raw)
         fmt = numerics.format
         if numerics.plain and (self.exact is None or node.leaf):
-            return Record(fmt, raw, None, flags), value
+            return Record(numerics, raw, None, flags), value
         operands = [self.values[ref.node] for ref in node.inputs]
         if not node.leaf and not numerics.plain:
             # rounded operands and partial sums are part of the local error: it is against the plain operation
             raw = _forward(spec, Float64(), node, operands, self.tape)
         if self.exact is None or not numerics.plain or (fmt is not None and fmt.p <= _NARROW):
-            return Record(fmt, raw, None, flags), value
+            return Record(numerics, raw, None, flags), value
         exact = self.exact
         result = _forward(spec, exact, node, [exact.lift(x) for x in operands], self.tape)
         head, tail = exact.lower(result)
         flags = flags | _wide_flags(exact, result, value, fmt or _BINARY64)
-        return Record(fmt, head, tail, flags), value
+        return Record(numerics, head, tail, flags), value
 
 
 def _finite(value: Array) -> bool:

@@ -117,6 +117,9 @@ def loss_scale(content: Content, prefix: str) -> str:
     scale = content.loss_scale
     if isinstance(scale, str):
         return f'{title}<p class="empty">Not measured: {escape(scale)}.</p>'
+    if scale.nonfinite:
+        named = escape(", ".join(scale.nonfinite[:3]) + (" …" if len(scale.nonfinite) > 3 else ""))
+        return f'{title}<p class="empty">None fits: {named} held an infinity or NaN even in exact arithmetic.</p>'
     if not scale.intervals:
         return f'{title}<p class="empty">No result of the backward pass is rounded, so every loss scale is as good.</p>'
     if scale.feasible:
@@ -163,16 +166,17 @@ def scale_figure(content: Content) -> Figure | None:
     dict or None
     """
     scale = content.loss_scale
-    if isinstance(scale, str) or not scale.intervals:
+    if isinstance(scale, str) or scale.nonfinite or not scale.intervals:
         return None
-    odd = {part.node for part in scale.conflict}
-    narrowest = sorted(scale.intervals, key=lambda part: (part.node not in odd, part.high - part.low))[:MOST_NODES]
-    shown = sorted(narrowest, key=lambda part: part.node)
+    widest_first = sorted(scale.intervals, key=lambda part: part.low - part.high)
+    binding = {part.node: part for part in widest_first}  # of a node that rounds several times, the narrowest
+    narrowest = [part for part in widest_first if binding[part.node] is part][-MOST_NODES:]
+    shown = sorted({*narrowest, *scale.conflict}, key=lambda part: part.node)
     groups = (("keeps the tensor in range", BLUE, 0), ("the two that conflict", RED, 1))
     width = min(9.0, max(1.2, 640 / len(shown)))
     traces = []
     for name, colour, chosen in groups:
-        parts = [part for part in shown if (part.node in odd) == bool(chosen)]
+        parts = [part for part in shown if (part in scale.conflict) == bool(chosen)]
         if parts:
             traces.append(_strokes(parts, name, colour, max(width, 3.0) if chosen else width))
     shapes = []

@@ -97,6 +97,22 @@ def test_a_forward_overflow_is_told_apart() -> None:
     assert found.text.endswith("it is in the forward pass, which no loss scale changes")
 
 
+def test_gradients_that_are_not_finite_in_exact_arithmetic_are_told_apart() -> None:
+    net = _net(1.0)
+    with torch.no_grad():
+        net[2].weight[0, 0] = torch.nan
+    optimiser = torch.optim.SGD(net.parameters(), 0.1)
+    found = amp.train(net, _batches(3), nn.functional.cross_entropy, optimiser)
+    assert len(found.skipped) == 3
+    assert not found.scales.feasible
+    assert "grad:4.bias" in found.scales.nonfinite
+    assert (
+        "no scale fits: at the last step grad:0.weight, grad:0.bias, grad:2.weight ... held an infinity" in found.text
+    )
+    assert "keep every gradient" not in found.text
+    assert found.to_json()["scales"]["nonfinite"] == list(found.scales.nonfinite)
+
+
 def test_two_tensors_that_no_scale_fits_are_named() -> None:
     class Wide(nn.Module):
         def __init__(self) -> None:

@@ -121,6 +121,45 @@ def test_loss_scales_are_the_ones_that_work() -> None:
     assert found.high == min(item.high for item in found.intervals)
 
 
+def test_loss_scales_know_casts_of_operands_and_sums() -> None:
+    """A scale that every interval allows leaves gradients finite and one more does not, whichever rounding it is."""
+    tape, wide = an.nets.mlp((64, 8, 10), "tanh", batch=4), an.Rule(an.Numerics(result="binary32"))
+    exact = an.replay(tape, an.Float64())
+    for product, what in (
+        (an.Numerics(operands="binary16", result="binary32"), "cast of operand"),
+        (an.Numerics(accumulate="binary16", result="binary32"), "sums"),
+    ):
+        policy = an.Policy("narrow", (an.Rule(product, op="matmul"), wide))
+        found = loss_scale(an.replay(tape, policy), exact)
+        tightest = min(found.intervals, key=lambda item: item.high)
+        assert what in tightest.label
+        assert tightest.format == "binary16"
+        for exponent, fits in ((found.high, True), (found.high + 1, False)):
+            run = an.replay(an.mitigations.on_tape(f"loss_scale:2^{exponent}", tape, policy)[0], policy)
+            assert all(np.isfinite(run.value(name)).all() for name in tape.targets) is fits
+    # activations that are cast are none of the loss scale's, nor is what is scaled to its format anyway
+    cast = {item.node for item in loss_scale(an.replay(tape, an.Policy.named("fp8_recipe")), exact).intervals}
+    assert all(tape.nodes[node].direction == "backward" for node in cast)
+    fitted = an.Policy("fitted", (an.Rule(an.Numerics(operands="e5m2", result="e5m2", scaling="all")),))
+    assert loss_scale(an.replay(tape, fitted), exact).intervals == ()
+
+
+def test_loss_scales_of_the_fp8_recipe_are_those_of_its_gradients_format() -> None:
+    tape, policy = an.nets.mlp((64, 8, 10), "tanh", batch=4), an.Policy.named("fp8_recipe")
+    exact = an.replay(tape, an.Float64())
+    found = loss_scale(an.replay(tape, policy), exact, flushed=0)
+    casts = [item for item in found.intervals if item.format == "e5m2"]
+    assert {item.format for item in found.intervals} == {"e5m2", "bfloat16", "binary32"}
+    assert found.low == max(item.low for item in casts)
+    assert found.high == min(item.high for item in casts)
+    for item in casts:
+        operand = tape.nodes[item.node].inputs[int(item.label[-1])]
+        values = exact.value(operand)
+        assert np.isfinite(fe.round(values * 2.0**item.high, "e5m2")).all()
+        assert not np.isfinite(fe.round(values * 2.0 ** (item.high + 1), "e5m2")).all()
+        assert (fe.round(values * 2.0**item.low, "e5m2")[values != 0] != 0).all()
+
+
 def test_experiment_13_a_deep_narrowing_net_has_no_feasible_scale() -> None:
     """Xavier and ReLU shrink a gradient by about 2^-1/2 a layer: 48 of them span more than binary16 holds."""
     sizes = (64, *(32,) * 48, 10)
