@@ -122,7 +122,8 @@ class Sample:
         return self
 
     def _entered(self, given: Any) -> None:
-        tensors = list(flatten(given, torch.Tensor))
+        # tensors of a class of their own take themselves apart first, and are found by their parts
+        tensors = [one for one in flatten(given, torch.Tensor) if type(one) is torch.Tensor]
         with unseen():
             for index, one in enumerate(tensors):
                 self._outside = Outside("input", "input" if len(tensors) == 1 else f"input{index}")

@@ -244,6 +244,20 @@ def test_a_step_that_raises_after_its_backward_pass_is_kept(tmp_path: Path) -> N
     assert list(read_tape(tmp_path / "run")[0].targets) == ["result", "loss", "grad:weight", "grad:bias"]
 
 
+class Own(torch.Tensor):
+    """A tensor of a class of its own, as libraries of images have."""
+
+
+def test_inputs_are_leaves_by_role_and_those_of_other_classes_are_found(tmp_path: Path) -> None:
+    net = nn.Linear(2, 1)
+    for kind, role in ((torch.Tensor, "input"), (Own, "constant")):
+        with an.watch(net, every=1, out=tmp_path / role) as w, w.step():
+            net(torch.full((1, 2), 5.0).as_subclass(kind)).sum().backward()
+        tape = read_tape(tmp_path / role)[0]
+        (leaf,) = (node for node in tape.nodes if node.leaf and np.array_equal(tape.data[node.id], [[5.0, 5.0]]))
+        assert leaf.op == role
+
+
 def test_the_command_advises_on_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = _watched(tmp_path / "run")
     assert main(["advise", str(folder), "--json"]) == 0
