@@ -251,8 +251,9 @@ class Own(torch.Tensor):
 def test_inputs_are_leaves_by_role_and_those_of_other_classes_are_found(tmp_path: Path) -> None:
     net = nn.Linear(2, 1)
     for kind, role in ((torch.Tensor, "input"), (Own, "constant")):
+        x = torch.full((1, 2), 5.0).as_subclass(kind)
         with an.watch(net, every=1, out=tmp_path / role) as w, w.step():
-            net(torch.full((1, 2), 5.0).as_subclass(kind)).sum().backward()
+            net(x).sum().backward()
         tape = read_tape(tmp_path / role)[0]
         (leaf,) = (node for node in tape.nodes if node.leaf and np.array_equal(tape.data[node.id], [[5.0, 5.0]]))
         assert leaf.op == role
