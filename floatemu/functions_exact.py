@@ -126,6 +126,17 @@ NEGATIVE = {
     "erf": "-1+", "gelu": "-tiny", "gelu_tanh": "-tiny", "silu": "-tiny", "softplus": "tiny",
 }  # fmt: skip
 
+REACH: dict[str, Callable[[Fraction], Fraction]] = {
+    "erf": lambda x: x * x,
+    "gelu": lambda x: x * x / 2,
+    "gelu_tanh": lambda x: abs(x) ** 3 / 10,
+}
+"""How near to its limit a function is: nearer than 2^-reach of it, and than 2^(1 - |x|) where nothing stands here.
+
+1 - erf x < exp(-x^2) < 2^-(x^2). 1 - gelu(x) / x is half of erfc(x / sqrt 2) < 2^-(x^2 / 2). 1 - gelu_tanh(x) / x
+< exp(-2 sqrt(2 / pi) 0.044715 x^3) < 2^-(x^3 / 10).
+"""
+
 
 def beside(value: Fraction, step: int, bits: int) -> Exact:
     """A number just above (step = 1) or below (-1) ``value``, nearer to it than ``bits`` bits can tell."""
@@ -254,7 +265,8 @@ def function(name: str, operands: tuple[Fraction, ...], bits: int) -> Exact:
     if value is not None:
         return exact_number(value, bits + 2)
     rule = (POSITIVE if x > 0 else NEGATIVE).get(name, "")
-    if rule and abs(x) > (1 << FAR if rule.endswith(("huge", "tiny")) else bits + 32):
+    leaves = rule.endswith(("huge", "tiny"))
+    if rule and (abs(x) > 1 << FAR if leaves else REACH.get(name, abs)(x) > bits + 32):
         return _limit(rule, x, bits)
     if name in SMALL and abs(x) * (1 << (bits + 16)) < 1:
         return _limit(SMALL[name], x, bits)

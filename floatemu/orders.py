@@ -19,6 +19,8 @@ from floatemu.target import carried_by, carrier_target, layout, scaled_target, s
 NEAREST = Rounding.NEAREST_TIES_TO_EVEN
 NONE = Saturation.SAT_NONE
 EXACT = -1
+MOST = 2**31 - 1
+"""Terms of a block."""
 _KINDS = {
     "sequential": core.SEQUENTIAL,
     "pairwise": core.PAIRWISE,
@@ -44,7 +46,13 @@ class Order:
         multiples of ``lanes`` down to ``block`` terms, these through ``lanes`` accumulators. ``kahan``,
         ``neumaier``: compensated, from first to last. ``exact``: the exact sum, rounded once.
     block, lanes : int
-        Numbers of ``blocked`` and ``numpy_pairwise``; 0 elsewhere.
+        Numbers of ``blocked`` and ``numpy_pairwise``; 0 elsewhere. ``lanes`` is a power of two, and ``block`` at least
+        2 lanes - 1: more terms than that have two halves.
+
+    Raises
+    ------
+    UnsupportedError
+        If the kind is unknown, or its numbers are missing, too many or out of range.
 
     Notes
     -----
@@ -63,6 +71,25 @@ class Order:
     kind: str
     block: int = 0
     lanes: int = 0
+
+    def __post_init__(self) -> None:
+        text = f"{self.kind}({self.block}, {self.lanes})" if self.lanes else f"{self.kind}({self.block})"
+        if self.kind not in _KINDS:
+            raise UnsupportedError(f"order={self.kind!r} is not an order of addition; accepted: {_ACCEPTED}")
+        if any(isinstance(n, bool) or not isinstance(n, int) for n in (self.block, self.lanes)):
+            raise UnsupportedError(f"order={text}: block and lanes are integers")
+        if self.kind not in ("blocked", "numpy_pairwise") and (self.block or self.lanes):
+            raise UnsupportedError(f"order={text}: {self.kind} takes no number; accepted: {_ACCEPTED}")
+        if self.kind == "blocked" and (self.lanes or not 1 <= self.block <= MOST):
+            raise UnsupportedError(f"order={text}: blocked(n) takes one number; a block holds 1 to {MOST} terms")
+        lanes = self.lanes
+        if self.kind == "numpy_pairwise" and (
+            lanes < 1 or lanes & (lanes - 1) or not 2 * lanes - 1 <= self.block <= MOST
+        ):
+            raise UnsupportedError(
+                f"order={text}: lanes = {lanes} must be a power of two, and block = {self.block} at least "
+                f"2 lanes - 1 = {2 * lanes - 1} and at most {MOST}"
+            )
 
     @staticmethod
     def parse(text: Any) -> Order:
@@ -97,17 +124,10 @@ class Order:
         if kind not in _KINDS:
             raise UnsupportedError(f"order={text!r} is not an order of addition; accepted: {_ACCEPTED}")
         if kind == "numpy_pairwise":
-            block, lanes = (given + [128, 8][len(given) :])[:2]
-            if lanes < 1 or lanes & (lanes - 1) or block < lanes:
-                raise UnsupportedError(
-                    f"order={text!r}: lanes = {lanes} must be a power of two and block = {block} at least as large"
-                )
-            return Order(kind, block, lanes)
-        if len(given) != (kind == "blocked"):
+            given += [128, 8][len(given) :]
+        elif len(given) != (kind == "blocked"):
             what = "blocked(n) takes one number" if kind == "blocked" else f"{kind} takes no number"
             raise UnsupportedError(f"order={text!r}: {what}; accepted: {_ACCEPTED}")
-        if kind == "blocked" and given[0] < 1:
-            raise UnsupportedError(f"order={text!r}: a block holds at least one term")
         return Order(kind, *given)
 
     @property

@@ -259,6 +259,6 @@ def smallest_float(fmt: Format) -> np.dtype[Any]:
             return np.dtype(np.float32 if name == "binary32" else np.float64)
     raise UnsupportedError(
         f"{fmt.name} has values that binary64 does not hold (p = {fmt.p}, quantum 2^{fmt.qmin}, "
-        f"largest exponent {fmt.emax}); arrays of it are not supported: pass Python numbers one by one, "
-        "which gives exact fractions"
+        f"largest exponent {fmt.emax}); arrays and operations of it are not supported: fe.round takes "
+        "Python numbers one by one, and gives exact fractions"
     )

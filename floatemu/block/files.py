@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -89,8 +90,11 @@ def parse(path: Path, text: bytes) -> tuple[BlockFormat, tuple[int, ...], int | 
         raise FileError(f"{path}: the format contradicts itself: {str(error)[:300]}") from None
     if not isinstance(shape, list) or not all(type(n) is int and 0 <= n < 2**62 for n in shape) or len(shape) > 32:
         raise FileError(f"{path}: shape {str(shape)[:100]} is not a list of sizes")
-    if type(outer) not in (int, float) or (axis is not None and type(axis) is not int):
-        raise FileError(f"{path}: axis {str(axis)[:50]} and outer {str(outer)[:50]} are not an axis and a number")
+    # Python's integers may be too long to be printed, too
+    if type(outer) not in (int, float) or (type(outer) is int and abs(outer) > sys.float_info.max):
+        raise FileError(f"{path}: outer of type {type(outer).__name__} is not a number of binary64")
+    if axis is not None and type(axis) is not int:
+        raise FileError(f"{path}: axis {str(axis)[:50]} is not an axis")
     if axis is None and fmt.block != "tensor":
         raise FileError(f"{path}: {fmt.name} has blocks along an axis, and none is named")
     return fmt, tuple(shape), axis, float(outer)

@@ -444,3 +444,36 @@ def test_pieces_of_large_arrays_are_those_of_small_ones() -> None:
     drawn = functions.exp(x, "binary16", "StochasticA", seed=5, stream=1)
     assert_bits(drawn[0, :50], functions.exp(x[0, :50], "binary16", "StochasticA", seed=5, stream=1))
     assert drawn[1].tolist() != functions.exp(x[1], "binary16", "StochasticA", seed=5, stream=1).tolist()
+
+
+@pytest.mark.parametrize("name", ["erf", "gelu", "gelu_tanh"])
+@pytest.mark.parametrize("bits", [10, 60, 300])
+def test_tails_are_taken_for_their_limits_only_where_no_bit_could_tell(name: str, bits: int) -> None:
+    """mpmath, with room for the gap: from the first x that counts as far it is narrower than 2^-bits."""
+    reach = {"erf": lambda x: x * x, "gelu": lambda x: x * x / 2, "gelu_tanh": lambda x: x**3 / 10}[name]
+    x = next(Fraction(n, 4) for n in range(1, 10**4) if reach(Fraction(n, 4)) > bits + 32)
+    limit = Fraction(1) if name == "erf" else x
+    found = function(name, (x,), bits)
+    number = Fraction(found.significand) * Fraction(2) ** found.quantum
+    assert found.sticky
+    assert 0 < 1 - number / limit < Fraction(1, 2**bits)
+    with mpmath.workprec(20 * bits + 2000):
+        z = mpmath.mpf(x.numerator) / x.denominator
+        u = mpmath.sqrt(2 / mpmath.pi) * (z + mpmath.mpf(44715) / 10**6 * z**3)
+        gap = {
+            "erf": mpmath.erfc(z),
+            "gelu": mpmath.erfc(z / mpmath.sqrt(2)) / 2,
+            "gelu_tanh": 1 / (1 + mpmath.exp(2 * u)),
+        }[name]
+        assert 0 < gap < mpmath.mpf(2) ** -bits
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "limit"), [("erf", 1e5, 1.0), ("gelu", 1e5, 1e5), ("gelu_tanh", 100.0, 100.0), ("erf", -86.0, -1.0)]
+)
+def test_far_tails_are_decided_at_once(name: str, x: float, limit: float) -> None:
+    """Not by more and more digits: the gap to the limit may need a hundred thousand."""
+    face = getattr(fe, name)
+    assert face(x, "binary64") == limit
+    assert face(x, "binary64", "TOWARD_ZERO") == np.nextafter(limit, 0)
+    assert face(x, "binary64", "sa", random_bits=32, seed=1) == limit

@@ -274,8 +274,10 @@ def test_stochastic_bits_repeat_and_differ_by_stream():
         ({"order": "backwards"}, "order='backwards' is not an order of addition; accepted: sequential, pairwise"),
         ({"order": "blocked"}, "blocked(n) takes one number"),
         ({"order": "pairwise(3)"}, "pairwise takes no number"),
-        ({"order": "blocked(0)"}, "at least one term"),
+        ({"order": "blocked(0)"}, "a block holds 1 to"),
+        ({"order": "blocked(99999999999999999999)"}, "a block holds 1 to 2147483647 terms"),
         ({"order": "numpy_pairwise(8, 3)"}, "lanes = 3 must be a power of two"),
+        ({"order": "numpy_pairwise(8, 8)"}, "block = 8 at least 2 lanes - 1 = 15"),
         ({"order": 3}, "order=3 is not"),
         ({"axis": 2}, "axis=2 is out of range for x with 1 axes"),
         ({"axis": (0, 0)}, "names an axis twice"),
@@ -287,6 +289,27 @@ def test_stochastic_bits_repeat_and_differ_by_stream():
 def test_bad_arguments_are_one_clear_error(arguments, words):
     with pytest.raises(fe.FloatEmuError, match=re.escape(words)):
         reductions.sum([1.0, 2.0], "binary16", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("blocked",), "a block holds 1 to"), (("blocked", 3, 2), "takes one number"),
+        (("numpy_pairwise", 4, 4), "at least 2 lanes - 1 = 7"), (("numpy_pairwise", 128), "lanes = 0 must be"),
+        (("kahan", 3), "kahan takes no number"), (("backwards",), "not an order"), (("blocked", 2.0), "are integers"),
+    ],
+)  # fmt: skip
+def test_an_order_made_by_hand_is_checked_too(arguments, words):
+    """Fewer terms than two halves would have sent the core's stack below its bottom."""
+    with pytest.raises(fe.UnsupportedError, match=re.escape(words)):
+        fe.Order(*arguments)
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 4, 8])
+def test_the_smallest_blocks_of_numpys_order_hold_every_count(lanes):
+    order = fe.Order("numpy_pairwise", 2 * lanes - 1, lanes)
+    for count in range(1, 6 * lanes):
+        assert reductions.sum(np.ones(count), "binary16", order=order) == count
 
 
 def test_operands_that_do_not_fit_are_named():
