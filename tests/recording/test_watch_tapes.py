@@ -251,6 +251,7 @@ class Own(torch.Tensor):
 def test_inputs_are_leaves_by_role_and_those_of_other_classes_are_found(tmp_path: Path) -> None:
     net = nn.Linear(2, 1)
     for kind, role in ((torch.Tensor, "input"), (Own, "constant")):
+        net.zero_grad()
         x = torch.full((1, 2), 5.0).as_subclass(kind)
         with an.watch(net, every=1, out=tmp_path / role) as w, w.step():
             net(x).sum().backward()
