@@ -245,7 +245,9 @@ def same_bits(x: Any, y: Any) -> bool:
     """
     if x.shape != y.shape or x.dtype != y.dtype:
         return False
-    left, right = (one.detach().contiguous().reshape(-1).view(torch.uint8) for one in (x, y))
+    # a copy: one element is contiguous whatever its stride, and a stride of 0 has no view as bytes
+    copies = (one.detach().clone(memory_format=torch.contiguous_format) for one in (x, y))
+    left, right = (one.reshape(-1).view(torch.uint8) for one in copies)
     return bool(torch.equal(left, right))
 
 

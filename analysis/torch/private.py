@@ -9,14 +9,16 @@ from typing import Any
 
 import torch
 
+from floatemu.errors import UnsupportedError
+
 from .cells import DECOMPOSITIONS
 
 __all__ = [
     "Mode",
     "autograd_node",
     "decompositions",
-    "is_compiled",
     "plain_kernels",
+    "refuse_compiled",
     "sequence_number",
     "storage_key",
     "storage_watch",
@@ -97,8 +99,19 @@ def storage_key(tensor: Any) -> int:
     Returns
     -------
     int
+
+    Raises
+    ------
+    UnsupportedError
+        If the tensor has none, as sparse ones.
     """
-    storage = tensor.untyped_storage()
+    try:
+        storage = tensor.untyped_storage()
+    except NotImplementedError:
+        raise UnsupportedError(
+            f"a call gave a tensor of layout {tensor.layout}, whose memory cannot be followed; accepted: strided "
+            "tensors; make it dense, for instance with torch.nn.Embedding(..., sparse=False)"
+        ) from None
     key = getattr(storage, "_cdata", None)
     return storage.data_ptr() if key is None else int(key)
 
@@ -190,15 +203,23 @@ def _plain(func: Any) -> str:
     return str(func.name()).split("::")[-1].split(".")[0].rstrip("_")
 
 
-def is_compiled(module: Any) -> bool:
-    """Whether a module's kernels were generated, so that its operations are not seen.
+def refuse_compiled(module: Any, doing: str) -> None:
+    """Refuse a module whose kernels were generated, or one of whose parts' were: their operations are not seen.
 
     Parameters
     ----------
     module : Module
+    doing : str
+        What the caller does with models, as a command.
 
-    Returns
-    -------
-    bool
+    Raises
+    ------
+    UnsupportedError
+        With the path of the first such part.
     """
-    return hasattr(module, "_orig_mod") or isinstance(module, torch.jit.ScriptModule)
+    for path, part in module.named_modules():
+        if hasattr(part, "_orig_mod") or isinstance(part, torch.jit.ScriptModule):
+            raise UnsupportedError(
+                f"{path or type(module).__name__} is compiled: its kernels call no operation that could be seen; "
+                f"{doing} the {'model with the module' if path else 'module'} it was made from"
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..ops import Builder
 from ..tape import Tape
 from .calls import Recording, flatten
 from .mode import Listener, Recorder
-from .private import decompositions, is_compiled, plain_kernels
+from .private import decompositions, plain_kernels, refuse_compiled
 from .prune import prune
 from .translate import RULES, Translator
 
@@ -46,7 +47,8 @@ def record(
     Raises
     ------
     UnsupportedError
-        If the module is compiled, or the loss is no scalar.
+        If the module or a part of it is compiled, the loss is no scalar, a tensor is sparse, or the optimiser's step
+        needs a closure.
 
     Examples
     --------
@@ -128,17 +130,15 @@ def capture(
 def _recorder(module: Any, listener: Listener, decompose: bool) -> Recorder:
     if not isinstance(module, torch.nn.Module):
         raise UnsupportedError(f"module is {type(module).__name__}; accepted: a torch.nn.Module")
-    if is_compiled(module):
-        raise UnsupportedError(
-            f"{type(module).__name__} is compiled: its kernels call no operation that could be seen; "
-            "record the module it was made from"
-        )
+    refuse_compiled(module, "record")
     return Recorder(listener, module, decompositions(frozenset(RULES)) if decompose else None)
 
 
 def _run(
     recorder: Recorder, inputs: tuple[Any, ...], keywords: Mapping[str, Any], loss: Loss | None, optimizer: Any
 ) -> tuple[Any, Any]:
+    if optimizer is not None:
+        _check_step(optimizer)
     with plain_kernels(), sdpa_kernel(SDPBackend.MATH), recorder.hooks(), recorder:
         result = recorder.module(*inputs, **keywords)
         recorder.path = "loss"
@@ -155,6 +155,16 @@ def _run(
         if optimizer is not None:
             optimizer.step()
     return result, lost
+
+
+def _check_step(optimizer: Any) -> None:
+    try:
+        inspect.signature(optimizer.step).bind()
+    except TypeError:
+        raise UnsupportedError(
+            f"{type(optimizer).__name__}.step needs a closure that computes the loss again, so that one step is many "
+            "passes; record with an optimiser whose step() takes nothing, or without optimizer="
+        ) from None
 
 
 def _own_loss(result: Any) -> Any:

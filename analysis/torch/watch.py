@@ -20,7 +20,7 @@ from ..terminal import say, status_line
 from ..watchlog import Log, NonFinite, Row, read_log, to_dataframe
 from .chain import check_policy
 from .keeping import Keeper
-from .private import is_compiled
+from .private import refuse_compiled
 from .sample import Sample
 
 __all__ = ["Watch"]
@@ -261,12 +261,7 @@ class _Step:
 def _check(module: Any, policy: Policy | None, every: int, reference: str, tape_limit: int) -> None:
     if not isinstance(module, torch.nn.Module):
         raise UnsupportedError(f"model is {type(module).__name__}; accepted: a torch.nn.Module")
-    compiled = [name or "the model" for name, one in module.named_modules() if is_compiled(one)]
-    if compiled:
-        raise UnsupportedError(
-            f"{compiled[0]} is compiled: its kernels call no operation that could be seen; "
-            "watch the model it was made from"
-        )
+    refuse_compiled(module, "watch")
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise UnsupportedError(
             f"every={every!r}; accepted: an integer >= 1, how many steps from one sample to the next"

@@ -22,7 +22,7 @@ from torch_models import make  # noqa: E402
 
 from analysis.ops import Builder  # noqa: E402
 from analysis.torch import capture  # noqa: E402
-from analysis.torch.calls import Ref  # noqa: E402
+from analysis.torch.calls import Ref, same_bits  # noqa: E402
 from analysis.torch.memory import Leaf, Memory, overlay, take  # noqa: E402
 
 Optimisers = dict[str, Callable[[Any], Any]]
@@ -220,6 +220,37 @@ def test_what_cannot_be_seen_is_refused() -> None:
         an.record(torch.compile(linear), torch.ones(1, 2))
     with pytest.raises(UnsupportedError, match="the loss is float; accepted: a tensor with one element"):
         an.record(linear, torch.ones(1, 2), loss=lambda y: y.item())
+    for made in (torch.jit.script(linear), torch.jit.trace(linear, torch.ones(1, 2))):
+        with pytest.raises(
+            UnsupportedError, match=r"^1 is compiled: .* record the model with the module it was made from"
+        ):
+            an.record(nn.Sequential(nn.Linear(2, 2), made), torch.ones(1, 2))
+    with pytest.raises(UnsupportedError, match=r"layout torch.sparse_coo, .*Embedding\(..., sparse=False\)"):
+        an.record(nn.Embedding(4, 2, sparse=True), torch.tensor([1]), loss=lambda y: y.sum())
+    optimiser = torch.optim.LBFGS(linear.parameters())
+    with pytest.raises(UnsupportedError, match=r"LBFGS.step needs a closure"):
+        an.record(linear, torch.ones(1, 2), loss=lambda y: y.sum(), optimizer=optimiser)
+    assert all(one.grad is None for one in linear.parameters())  # refused before anything ran
+
+
+@pytest.mark.parametrize("decompose", [True, False])
+def test_one_element_of_stride_zero_is_compared_too(decompose: bool) -> None:
+    """The gradient of a sum is expanded: one element of it is contiguous, and yet has no view as bytes."""
+    linear = nn.Linear(4, 1)
+    assert capture(linear, torch.ones(1, 4), loss=lambda y: y.sum(), decompose=decompose).replay() == []
+    log = nn.LogSoftmax(-1)
+    target, lengths = torch.tensor([[1, 2]]), (torch.tensor([5]), torch.tensor([2]))
+    loss = lambda y: nn.functional.ctc_loss(y, target, *lengths)  # noqa: E731
+    found = capture(log, torch.zeros(5, 1, 4, requires_grad=True), loss=loss, decompose=decompose)
+    assert found.replay() == []
+
+
+def test_bits_are_compared_whatever_the_stride() -> None:
+    one = torch.ones(1).expand(1)
+    zero, minus = torch.zeros(1, 1).as_strided((1,), (0,)), torch.tensor([-0.0])
+    assert same_bits(one, torch.ones(1))
+    assert not same_bits(zero, minus)
+    assert same_bits(minus.as_strided((1,), (0,)), minus)
 
 
 def test_the_example_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
