@@ -59,7 +59,11 @@ def initialise() -> None:
 
 
 def _end_with(parent: Any) -> None:
-    parent.join()
+    if parent.sentinel is not None:
+        parent.join()
+    else:  # loky's workers know of their parent its number alone: an orphan has another
+        while os.getppid() == parent.pid:
+            time.sleep(0.5)
     os._exit(1)
 
 

@@ -17,6 +17,7 @@ import lab_cases
 import pytest
 from lab_cases import Plain, compute
 
+from analysis.experiments import Case, run_case
 from analysis.lab.executors import EXECUTORS, open_executor
 from analysis.lab.identity import key_of, source_hash
 from analysis.lab.store import Store
@@ -31,15 +32,26 @@ def without_times(records: Any) -> list[Any]:
     return [{key: value for key, value in record.items() if key != "seconds"} for record in records]
 
 
+TRAINING = Case("mlp", {"sizes": (64, 8, 10)}, policy="e4m3fn", mitigations=("stochastic_updates",), steps=2, batch=8)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    return without_times(sweep([TRAINING], run_case, tmp_path_factory.mktemp("trained")).records)
+
+
 @pytest.mark.filterwarnings("default")  # of loky's and Dask's own threads and sockets
 @pytest.mark.parametrize("name", EXECUTORS[1:])
-def test_results_are_the_same_bit_for_bit_in_every_executor(name: str, tmp_path: Path) -> None:
+def test_results_are_the_same_bit_for_bit_in_every_executor(name: str, trained: list[Any], tmp_path: Path) -> None:
     if name in LIBRARY:
         pytest.importorskip(LIBRARY[name], reason=f"needs the extra of {name}")
     cases = [Plain(seed, fails=seed == 3) for seed in range(12)]
     here = sweep(cases, compute, tmp_path / "here")
     with open_executor(name, 2) as executor:
         found = sweep(cases, compute, tmp_path / name, executor)
+        real = sweep([TRAINING], run_case, tmp_path / "real", executor)
+    assert without_times(real.records) == trained  # floats as JSON keeps them: every bit
+    assert trained[0]["status"] == "done"
     assert without_times(found.records) == without_times(here.records)
     assert found.counts == {"done": 11, "failed": 1, "resumed": 0}
     lines = [(tmp_path / folder / "cases" / f"{key_of(cases[5])}.json").read_text() for folder in ("here", name)]
@@ -202,6 +214,29 @@ def test_a_sweep_killed_ten_times_at_random_loses_no_finished_case(tmp_path: Pat
     assert [r["result"] for r in ended.records] == [r["result"] for r in whole.records]
     deadline = time.monotonic() + 10
     while sys.platform == "linux" and alive(marker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert alive(marker) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc: Linux")
+def test_workers_of_loky_start_without_noise_and_end_with_their_parent(tmp_path: Path) -> None:
+    pytest.importorskip("loky", reason="needs the extra of loky")
+    program, folder = tmp_path / "program.py", tmp_path / "sweep"
+    paths = [str(TESTS), str(TESTS.parent)]
+    program.write_text(textwrap.dedent(PROGRAM.format(paths=paths)).replace('"processes"', '"loky"'))
+    marker = f"SWEEP_UNDER_TEST={tmp_path}"
+    environment = {**os.environ, **dict([marker.split("=", 1)])}
+    with open(tmp_path / "said", "wb") as said:
+        process = subprocess.Popen([sys.executable, str(program), str(folder)], env=environment, stderr=said)
+        while process.poll() is None and not list(folder.glob("cases/*.json")):
+            time.sleep(0.01)
+        workers = set(alive(marker)) - {process.pid}
+        process.kill()
+        process.wait()
+    assert workers
+    assert (tmp_path / "said").read_text() == ""
+    deadline = time.monotonic() + 5  # idle, they would stay for ten seconds
+    while alive(marker) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert alive(marker) == []
 
