@@ -205,7 +205,7 @@ def test_every_mitigation_says_what_it_changes() -> None:
 def test_identity_where_nothing_is_lost(name: str, exact_net: Setup) -> None:
     check = CHANGES[name]
     if check is None:
-        nothing("loss_scale:16" if "loss_scale" in name else name, exact_net)
+        nothing(f"{name}:16" if "loss_scale" in name else name, exact_net)
     else:
         check(name)
 
