@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -157,7 +158,7 @@ def write_json(result: Mapping[str, Any]) -> None:
     """
     utf = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
     text = json.dumps(plain(result), indent=2, ensure_ascii=not utf, allow_nan=False)
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(re.sub("[\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 class ReaderGone(Exception):
@@ -200,16 +201,37 @@ def discard_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def printable(text: str) -> str:
+    """Return a text with its control characters, such as those that command a terminal, as Python writes them.
+
+    Parameters
+    ----------
+    text : str
+        Line feeds and tabs are kept.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> print(printable("red: \\x1b[31m"))
+    red: \\x1b[31m
+    """
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
 def say(text: str) -> None:
     """Write one line to standard error; if that cannot be written to either, there is nobody left to tell.
 
     Parameters
     ----------
     text : str
+        May come from others: control characters are written out.
     """
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
-            sys.stderr.write(text.replace("\n", " ") + "\n")
+            sys.stderr.write(printable(text.replace("\n", " ")) + "\n")
             sys.stderr.flush()
 
 

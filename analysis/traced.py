@@ -16,7 +16,7 @@ from .reference import finest_unit
 from .reference import reference as make_reference
 from .report.save import save_trace
 from .results import Analysis, analyze
-from .terminal import plain
+from .terminal import head, plain
 
 __all__ = ["run_trace"]
 
@@ -122,8 +122,7 @@ def run_trace(
     notes = unfollowed(tape)
     failures = [] if min_bits is None else [text for found in analyses if (text := _too_few(found, min_bits))]
     result = {
-        "seed": seed,
-        "ok": not failures,
+        **head("trace", ok=not failures, seed=seed),
         "failures": failures,
         "net": {"name": factory or net, "args": plain(dict(tape.meta))},
         "data": tape.meta.get("data"),

@@ -37,6 +37,7 @@ def no_inputs(): return nn.Linear(1, 1), "x", None
 def no_loss(): return nn.Linear(1, 1), torch.ones(1, 1), 2.0
 def no_optimizer(): return nn.Linear(1, 1), torch.ones(1, 1), None, 2.0
 def raises(): raise ValueError("out\\nof luck")
+def commands(): raise ValueError("\x1b[31mred\x9b0m\x07")
 def leaves(): raise SystemExit(0)
 def shapes(): return nn.Linear(3, 2), torch.ones(2, 4), None
 def vector(): return nn.Linear(4, 2), torch.ones(2, 4), lambda y: y
@@ -79,6 +80,18 @@ def test_what_is_opaque_is_named_on_the_page(capsys: pytest.CaptureFixture[str])
     words = ["trace", "--torch", "users_model:make", "--arg", "opaque=true", "--format", "bf16"]
     assert main([*words, "--reference", "float64"]) == 0
     assert "without a rule, constants here: aten.cumsum (2)" in capsys.readouterr().out
+
+
+def test_what_a_model_says_does_not_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["trace", "--torch", "users_model:commands", "--format", "bf16"]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert r"ValueError: \x1b[31mred\x9b0m\x07" in said
+    assert said.replace("\n", "").isprintable()
+    assert main([*words, "--json"]) == 2
+    out = capsys.readouterr().out
+    assert out.replace("\n", "").isprintable()
+    assert "\x1b[31mred\x9b0m\x07" in json.loads(out)["error"]["message"]
 
 
 BAD = {

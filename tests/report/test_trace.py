@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 
 import analysis as an
+from analysis.cli import main
 from analysis.report.table import print_trace
 from analysis.traced import run_trace
 from analysis.verdict import number, numbers
@@ -31,8 +32,15 @@ def trace() -> dict[str, Any]:
 
 def test_json_follows_the_schema(trace: dict[str, Any]) -> None:
     schema = json.loads((resources.files("analysis") / "schemas" / "trace.json").read_text())
-    text = json.dumps(trace, allow_nan=False)
-    jsonschema.validate({**json.loads(text), "schema": "floatemu.trace/1", "floatemu": "0", "command": "trace"}, schema)
+    jsonschema.validate(json.loads(json.dumps(trace, allow_nan=False)), schema)
+
+
+def test_the_file_holds_what_the_command_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--net", "chain", "--format", "bf16", "--reference", "float64", "--out", str(tmp_path)]
+    assert main(["trace", *words, "--json"]) == 0
+    kept = json.loads((tmp_path / "trace.json").read_text())
+    assert kept == json.loads(capsys.readouterr().out)
+    jsonschema.validate(kept, json.loads((resources.files("analysis") / "schemas" / "trace.json").read_text()))
 
 
 def test_every_node_and_policy_is_there(trace: dict[str, Any]) -> None:
