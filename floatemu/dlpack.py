@@ -62,12 +62,12 @@ def read(x: Any) -> tuple[np.ndarray[Any, Any], Format] | None:
     >>> codes.tolist(), fmt.name
     ([15360, 16384], 'binary16')
     """
-    device = int(x.__dlpack_device__()[0])
-    if device != CPU:
-        raise UnsupportedError(f"x lies on DLPack device {device}; copy it to the CPU first")
     try:
+        device = int(x.__dlpack_device__()[0])
+        if device != CPU:
+            raise UnsupportedError(f"x lies on DLPack device {device}; copy it to the CPU first")
         capsule = x.__dlpack__()
-    except (BufferError, RuntimeError) as error:
+    except (BufferError, RuntimeError, ValueError) as error:
         raise UnsupportedError(f"{type(x).__name__} cannot be exported: {error}") from None
     pointer = ctypes.pythonapi.PyCapsule_GetPointer
     pointer.restype, pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)

@@ -317,6 +317,15 @@ def test_dlpack_refuses_other_devices_and_takes_plain_types() -> None:
     assert fe.asarray(Tensor(np.ones(2), 2)).fmt.name == "binary64"
 
 
+def test_tensors_that_cannot_be_exported_are_refused_in_words():
+    pytest.importorskip("torch.nn", reason="torch is not installed")
+    import torch
+
+    for tensor in (torch.ones(3, device="meta"), torch.ones(3).to_sparse(), torch.ones(3, requires_grad=True)):
+        with pytest.raises(fe.UnsupportedError, match="Tensor cannot be exported"):
+            fe.asarray(tensor, "bfloat16")
+
+
 def test_views_for_numpy_are_read_only_and_no_copies() -> None:
     x = matrix()
     view = np.asarray(x, copy=False)
