@@ -18,17 +18,28 @@ def linear(product: Product, x: Any, weight: Any, bias: Any = None) -> Any:
     return y if bias is None else y + bias
 
 
-def matmul(product: Product, a: Any, b: Any, **unused: Any) -> Any:
-    """As ``torch.matmul``, vectors included."""
+def matmul(product: Product, a: Any, *second: Any, **named: Any) -> Any:
+    """As ``torch.matmul``, vectors included; its forms differ in the name of the second operand alone."""
+    (b,) = second or named.values()
     left, right = (a[None, :] if a.ndim == 1 else a), (b[:, None] if b.ndim == 1 else b)
     y = product(left, right)
     y = y.squeeze(-2) if a.ndim == 1 else y
     return y.squeeze(-1) if b.ndim == 1 else y
 
 
-def add_matmul(product: Product, c: Any, a: Any, b: Any, *, beta: float = 1, alpha: float = 1) -> Any:
-    """beta c + alpha a b, as ``torch.addmm`` and ``torch.baddbmm``; c is not looked at if beta is 0."""
-    y = product(a, b) * alpha
+def inner(product: Product, a: Any, *second: Any, **named: Any) -> Any:
+    """As ``torch.inner``: the last axes are summed; NotImplemented for single numbers, which it multiplies."""
+    (b,) = second or named.values()
+    if not (a.ndim and b.ndim):
+        return NotImplemented
+    left, right = (x.reshape(-1, x.shape[-1]) for x in (a, b))
+    return product(left, right.t()).reshape((*a.shape[:-1], *b.shape[:-1]))
+
+
+def add_matmul(product: Product, c: Any, *factors: Any, beta: float = 1, alpha: float = 1, **named: Any) -> Any:
+    """beta c + alpha a b, as ``torch.addmm``, ``baddbmm`` and ``addmv``; c is not looked at if beta is 0."""
+    a, b = (*factors, *(named[key] for key in sorted(named)))  # mat1 and mat2, batch1 and batch2, mat and vec
+    y = matmul(product, a, b) * alpha
     return y if beta == 0 else c * beta + y
 
 

@@ -11,7 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from floatemu.errors import UnsupportedError
-from floatemu.interop.torch.operations import ENTERED, HANDLERS, LEFT, inner
+from floatemu.interop.torch.operations import ENTERED, HANDLERS, LEFT, entered
 from floatemu.interop.torch.products import State, product
 from floatemu.interop.torch.recipes import Recipe, get_recipe
 
@@ -83,7 +83,10 @@ class Emulation:
             self._calls[path] += 1
             return product(a, b, self._state, f"{path}#{self._calls[path]}", weight)
 
-        made = make(multiply, *args, **kwargs)
+        elsewhere = kwargs.get("out") is not None or kwargs.get("out_dtype") is not None
+        named = {key: value for key, value in kwargs.items() if key not in ("input", "out", "out_dtype")}
+        first = (kwargs["input"],) if "input" in kwargs else ()
+        made = NotImplemented if elsewhere else make(multiply, *first, *args, **named)
         if made is NotImplemented:
             self.note(function)
             return function(*args, **kwargs)
@@ -106,7 +109,7 @@ class _Mode(TorchFunctionMode):  # type: ignore[misc]
             return func(*args, **kwargs)
         if func in ENTERED:
             with self:
-                return inner(func)(*args, **kwargs)
+                return entered(func)(*args, **kwargs)
         if func in HANDLERS and HANDLERS[func][0] in emulation.recipe.operations and _floating(args):
             return emulation.run(func, args, kwargs)
         if func in LEFT or func in HANDLERS:
@@ -137,7 +140,9 @@ def emulate(module: Any, recipe: Recipe | str = "fp8_tensor") -> Emulation:
     Raises
     ------
     UnsupportedError
-        If ``module`` is no module, or the recipe is unknown.
+        If ``module`` is no module or has scripted parts, or the recipe is unknown.
+    ProjectionError
+        Within ``with``, if the model makes a product in one of ``torch.func``'s transforms, such as ``vmap``.
 
     Notes
     -----
@@ -159,4 +164,10 @@ def emulate(module: Any, recipe: Recipe | str = "fp8_tensor") -> Emulation:
     """
     if not isinstance(module, torch.nn.Module):
         raise UnsupportedError(f"module is {type(module).__name__}; give a torch.nn.Module")
+    scripted = [path for path, one in module.named_modules() if isinstance(one, torch.jit.ScriptModule)]
+    if scripted:
+        raise UnsupportedError(
+            f"{scripted[0] or type(module).__name__} is a ScriptModule, which shows nothing of the functions that it "
+            "calls; give the model with the module it was made from"
+        )
     return Emulation(module, get_recipe(recipe))

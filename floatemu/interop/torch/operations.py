@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from floatemu.interop.torch.contractions import Product, add_matmul, einsum, linear, matmul
+from floatemu.interop.torch.contractions import Product, add_matmul, einsum, inner, linear, matmul
 from floatemu.interop.torch.convolutions import convolution, transposed
 from floatemu.interop.torch.recurrent import CELLS, LAYERS
 
@@ -33,18 +33,23 @@ def attention(
     return product(weights, value)
 
 
-NAMES = ("matmul", "mm", "bmm", "mv", "dot")
+PRODUCTS: dict[str, Callable[..., Any]] = dict.fromkeys(
+    ("matmul", "mm", "bmm", "mv", "dot", "vdot", "__matmul__"), matmul
+)
+PRODUCTS |= {"inner": inner, "addmm": add_matmul, "addmv": add_matmul, "baddbmm": add_matmul}
+"""Products of torch's and of its tensors, by name."""
 HANDLERS: dict[Any, tuple[str, Callable[..., Any]]] = {
     functional.linear: ("linear", linear),
     functional.scaled_dot_product_attention: ("attention", attention),
-    torch.addmm: ("matmul", add_matmul),
-    torch.baddbmm: ("matmul", add_matmul),
     torch.einsum: ("matmul", einsum),
+    torch.linalg.matmul: ("matmul", matmul),
 }
-HANDLERS |= dict.fromkeys(
-    (*(getattr(torch, n) for n in NAMES), *(getattr(torch.Tensor, n) for n in (*NAMES, "__matmul__"))),
-    ("matmul", matmul),
-)
+HANDLERS |= {
+    getattr(place, name): ("matmul", make)
+    for place in (torch, torch.Tensor)
+    for name, make in PRODUCTS.items()
+    if hasattr(place, name)
+}
 HANDLERS |= dict.fromkeys((torch.conv1d, torch.conv2d, torch.conv3d), ("convolution", convolution))
 HANDLERS |= dict.fromkeys(
     (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d), ("convolution", transposed)
@@ -54,12 +59,22 @@ HANDLERS |= {function: ("recurrent", make) for function, make in (CELLS | LAYERS
 
 What gives NotImplemented has nothing for these arguments: the call is left as it is."""
 
-LEFT = frozenset({torch.bilinear, functional.bilinear, torch.tensordot})
+OTHERS = (
+    *("bilinear", "tensordot", "chain_matmul", "multi_dot", "matrix_power", "vecdot", "addbmm", "__rmatmul__"),
+    *("addbmm_", "addmm_", "addmv_", "baddbmm_", "conv_tbc", "convolution", "linear_cross_entropy"),
+    *("grouped_mm", "scaled_mm", "scaled_grouped_mm", "mm", "addmm", "smm", "hspmm", "sspaddmm"),
+)
+LEFT = frozenset(
+    getattr(place, name)
+    for place in (torch, torch.Tensor, torch.linalg, torch.sparse, functional)
+    for name in OTHERS
+    if hasattr(place, name)
+) - frozenset(HANDLERS)
 """Functions that multiply matrices and stay as they are; an Emulation counts them."""
 
 
 @cache
-def inner(function: Any) -> Any:
+def entered(function: Any) -> Any:
     """A function of torch's in Python whose own calls are seen by a mode.
 
     Under a mode such functions hand themselves over whole, before they do anything. Here they are told that there is

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from floatemu.errors import ProjectionError
 from floatemu.format import Format
 from floatemu.interop.torch.faces import round as round_tensor
 from floatemu.interop.torch.recipes import Recipe
@@ -132,6 +133,11 @@ def product(a: Any, b: Any, state: State, name: str, weight: str = "") -> Any:
     torch.Tensor
         (..., M, N), of the operands' common dtype; computed in float32, float64 if an operand is.
 
+    Raises
+    ------
+    ProjectionError
+        Within a transform of ``torch.func``.
+
     Examples
     --------
     >>> import torch
@@ -143,5 +149,14 @@ def product(a: Any, b: Any, state: State, name: str, weight: str = "") -> Any:
     wide = torch.float64 if common == torch.float64 else torch.float32
     batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     left, right = (x.to(wide).expand(*batch, *x.shape[-2:]) for x in (a, b))
-    result = _Product.apply(left, right, state, name, weight)
+    try:
+        result = _Product.apply(left, right, state, name, weight)
+    except RuntimeError as error:
+        if "functorch" not in str(error):
+            raise
+        # no UnsupportedError: that is a TypeError, of which the operator @ would make one of its own
+        raise ProjectionError(
+            f"{name}: a product within a transform of torch.func (vmap, grad, jvp ...), which does not pass emulated "
+            "products; give the batch as a leading axis, and call backward() for gradients"
+        ) from None
     return result if wide == common else _Cast.apply(result, common)
