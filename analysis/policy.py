@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import floatemu as fe
 from floatemu.errors import UnsupportedError
 
 from .numerics import OPERANDS, SUMS, Numerics
 from .ops import Kind, get_op
+from .recipes import recipe, refusal
 from .tape import Node
+
+if TYPE_CHECKING:
+    from floatemu.interop.torch import Recipe
 
 __all__ = ["NAMED", "OPERANDS", "SUMS", "Numerics", "Policy", "Rule"]
 
@@ -119,6 +124,46 @@ class Policy:
             if rule.matches(node, output):
                 return rule.numerics
         raise UnsupportedError(f"policy {self.name!r} has no rule for {node.label}; end it with Rule(Numerics())")
+
+    def recipe(self) -> Recipe:
+        """Return the recipe that makes a torch model's products as this policy does: for ``ft.emulate``.
+
+        Returns
+        -------
+        Recipe
+            Formats of operands and gradients, rounding, saturation, matrix units, and, as paths to skip, the rules that
+            leave products alone. What a policy says about results and other operations is no matter of recipes: those
+            stay in the model's dtype.
+
+        Raises
+        ------
+        UnsupportedError
+            If the policy's products are no recipe's, with the reason; or torch is missing.
+
+        Examples
+        --------
+        With torch, ``ft.emulate(model, an.Policy.named("fp8_recipe").recipe())``.
+
+        >>> Policy("none", ()).recipe()  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        floatemu.errors.UnsupportedError: the policy 'none' is no recipe: no rule covers products in the forward ...
+        """
+        skip: dict[str, None] = {}
+        forward, backward = (self._products(direction, skip) for direction in ("forward", "backward"))
+        return recipe(self.name, forward, backward, tuple(skip), self.seed)
+
+    def _products(self, direction: str, skip: dict[str, None]) -> Numerics:
+        """The numerics of a pass's products wherever they are; notes the paths whose products stay as they are."""
+        node = Node(0, "matmul", direction=direction)
+        for rule in self.rules:
+            if replace(rule, path="*").matches(node, 0):
+                if rule.path == "*":
+                    return rule.numerics
+                if rule.numerics.operands is not None:
+                    raise refusal(self.name, f"it has a rule of its own for products in {rule.path!r}")
+                skip.update(dict.fromkeys(rule.path.split("|")))
+        raise refusal(self.name, f"no rule covers products in the {direction} pass")
 
     @staticmethod
     def stream(node: Node, output: int, step: int) -> int:

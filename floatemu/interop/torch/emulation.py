@@ -129,7 +129,7 @@ def emulate(module: Any, recipe: Recipe | str = "fp8_tensor") -> Emulation:
     module : torch.nn.Module
         As it is; its parameters, ``state_dict`` and code stay untouched.
     recipe : Recipe or str
-        One of ``RECIPES``, or your own.
+        One of ``RECIPES``, your own, or a policy's (``analysis.Policy.recipe``).
 
     Returns
     -------

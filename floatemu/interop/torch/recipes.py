@@ -18,7 +18,7 @@ from floatemu.interop.torch.faces import round as round_tensor
 from floatemu.interop.torch.matrices import gemm
 from floatemu.interop.torch.tensors import stores
 from floatemu.matrix.unit import MatrixUnit
-from floatemu.projection import Rounding, as_rounding
+from floatemu.projection import Rounding, Saturation, as_rounding, as_saturation
 
 Scaling = Literal["none", "tensor", "delayed", "block"]
 SCALINGS = ("none", "tensor", "delayed", "block")
@@ -30,8 +30,8 @@ OPERATIONS = ("linear", "convolution", "attention", "matmul", "recurrent")
 class Recipe:
     """How a model's matrix products are made: formats, scales, what takes part.
 
-    Each operand is scaled, rounded once to its format (to the largest value where it is beyond the range), multiplied,
-    accumulated in binary32, and the scales are taken back out of the result.
+    Each operand is scaled, rounded once to its format, multiplied, accumulated in binary32, and the scales are taken
+    back out of the result.
 
     Attributes
     ----------
@@ -56,6 +56,8 @@ class Recipe:
         Calls that ``delayed`` remembers.
     rounding, backward_rounding : Rounding or str
         Of forward operands, and of gradients.
+    saturation : Saturation or str
+        Of both: what lies beyond the range becomes the largest value unless this says otherwise.
     seed : int, optional
         For stochastic modes; every rounding of an :class:`Emulation` has a stream of its own.
     operations : tuple of str
@@ -91,6 +93,7 @@ class Recipe:
     history: int = 16
     rounding: Any = Rounding.NEAREST_TIES_TO_EVEN
     backward_rounding: Any = Rounding.NEAREST_TIES_TO_EVEN
+    saturation: Any = Saturation.SAT_FINITE
     seed: int | None = None
     operations: tuple[str, ...] = OPERATIONS
     skip: tuple[str, ...] = ()
@@ -110,6 +113,7 @@ class Recipe:
             if mode.stochastic and self.seed is None:
                 raise ProjectionError(f"{name}={mode.name} needs random bits; give seed=")
             object.__setattr__(self, name, mode)
+        object.__setattr__(self, "saturation", as_saturation(self.saturation))
         for name, value, accepted in (
             ("scaling", self.scaling, SCALINGS),
             ("scale", self.scale, SCALES),
@@ -162,9 +166,9 @@ class Recipe:
         return torch.where(usable, scale, torch.ones_like(scale))
 
     def project(self, x: Any, fmt: Format, backward: bool, stream: int) -> Any:
-        """Round scaled numbers to a format, to its largest value where they are beyond it."""
+        """Round scaled numbers to a format."""
         mode = self.backward_rounding if backward else self.rounding
-        return round_tensor(x, fmt, mode, saturation="SAT_FINITE", seed=self.seed, stream=stream, dtype=x.dtype)
+        return round_tensor(x, fmt, mode, saturation=self.saturation, seed=self.seed, stream=stream, dtype=x.dtype)
 
     def blocks(self, x: Any, fmt: Format, backward: bool, stream: int, rows: int = 1) -> tuple[Any, Any, Any]:
         """Quantize along the last axis in blocks; one with an infinity or a NaN has the scale NaN, as in OCP MX.
