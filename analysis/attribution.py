@@ -16,6 +16,7 @@ from . import measures
 from .adjoint import depends_on, mean_adjoints
 from .arithmetics.base import Array
 from .engine import Record, Run
+from .ops import Kind, get_op
 from .tape import Node
 
 __all__ = ["CAUSES", "TOLERANCE", "Attribution", "Contribution", "attribute", "local_error"]
@@ -270,7 +271,7 @@ def attribute(
     parts.sort(key=lambda part: part.node)
     broken = tuple(node.id for node in missing)
     found = Attribution(target, str(kind), low, high, whole, tuple(parts), "first", "", broken, tolerance)
-    reason = _reason(found, run, missing, len(flipped))
+    reason = _reason(found, run, exact, missing, len(flipped))
     return replace(found, order="not-first-order" if reason else "first", reason=reason)
 
 
@@ -366,7 +367,7 @@ def _flipped(run: Run, exact: Run, target: str) -> list[int]:
     return [index for index in sorted(before & kinds) if (run.value(index) != exact.value(index)).any()]
 
 
-def _reason(found: Attribution, run: Run, missing: Sequence[Node], flips: int) -> str:
+def _reason(found: Attribution, run: Run, exact: Run, missing: Sequence[Node], flips: int) -> str:
     """Why the contributions do not add up to the measured error; empty if they do."""
     if not math.isfinite(found.exact):
         return f"{found.target} is {found.exact} in the exact run"
@@ -378,6 +379,11 @@ def _reason(found: Attribution, run: Run, missing: Sequence[Node], flips: int) -
     gap = abs(found.residual)
     if gap <= found.tolerance * max(abs(found.measured), found.rss):
         return ""
+    if found.functional == "norm" and _cancelled(exact, target=found.target):
+        return (
+            f"{found.target} is zero in exact arithmetic (its norm of {found.exact:.2g} is within the rounding errors "
+            "of a sum in binary64): all that the run gives is error, and a norm has no derivative at zero"
+        )
     ranged = [part for part in found.contributions if part.cause in ("underflow", "overflow")]
     worst = max(ranged, key=lambda part: abs(part.value), default=None)
     if worst is not None and abs(worst.value) > found.tolerance * found.rss:
@@ -386,3 +392,19 @@ def _reason(found: Attribution, run: Run, missing: Sequence[Node], flips: int) -
     if flips:
         return f"{flips} nodes decided otherwise, and the rest is not linear in its errors"
     return "the errors are too large for their effects to add up"
+
+
+def _cancelled(exact: Run, target: str) -> bool:
+    """Whether a sum of which the target comes, moved or summed again, is no more than its own error in binary64."""
+    ref = exact.tape.targets[target]
+    while True:
+        node = exact.tape.nodes[ref.node]
+        if node.op == "sum":
+            terms = np.abs(exact.value(node.inputs[0]))
+            axis = node.attributes["axis"]
+            bound = terms.sum(axis) * (terms.shape[axis] * 2.0**-53)
+            if (np.abs(exact.value(ref)).reshape(bound.shape) <= bound).all():
+                return True
+        elif get_op(node.op).kind is not Kind.MOVE or len(node.inputs) != 1:
+            return False
+        ref = node.inputs[0]
