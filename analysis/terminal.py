@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -253,7 +253,7 @@ def take_any_text() -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a rich console on standard output or standard error.
+    """Return a rich console on standard output or standard error, which writes out control characters in texts.
 
     Parameters
     ----------
@@ -269,8 +269,15 @@ def console(*, stderr: bool = False) -> Console:
     True
     """
     from rich.console import Console
+    from rich.segment import Segment
 
     class Page(Console):
+        def render(self, renderable: Any, options: Any = None) -> Iterable[Any]:
+            for part in super().render(
+                renderable, options
+            ):  # styles are apart: what commands in a text is a stranger's
+                yield part if part.control else Segment(printable(part.text), part.style)
+
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError  # rich would end the process with status 1, which says that a check failed
 

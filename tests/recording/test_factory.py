@@ -38,6 +38,10 @@ def no_loss(): return nn.Linear(1, 1), torch.ones(1, 1), 2.0
 def no_optimizer(): return nn.Linear(1, 1), torch.ones(1, 1), None, 2.0
 def raises(): raise ValueError("out\\nof luck")
 def commands(): raise ValueError("\x1b[31mred\x9b0m\x07")
+def paints():
+    net = nn.Sequential()
+    net.add_module("\x1b[31mred", nn.Linear(4, 3))
+    return net, torch.ones(2, 4), lambda y: y.sum()
 def leaves(): raise SystemExit(0)
 def shapes(): return nn.Linear(3, 2), torch.ones(2, 4), None
 def vector(): return nn.Linear(4, 2), torch.ones(2, 4), lambda y: y
@@ -92,6 +96,10 @@ def test_what_a_model_says_does_not_command_the_terminal(capsys: pytest.CaptureF
     out = capsys.readouterr().out
     assert out.replace("\n", "").isprintable()
     assert "\x1b[31mred\x9b0m\x07" in json.loads(out)["error"]["message"]
+    assert main(["trace", "--torch", "users_model:paints", "--format", "bf16", "--reference", "float64"]) == 0
+    page = capsys.readouterr().out
+    assert r"\x1b[31mred" in page
+    assert page.replace("\n", "").isprintable()
 
 
 BAD = {
