@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -225,6 +227,9 @@ MODELS: dict[str, Callable[[], Case]] = {
     "masked": lambda: Case(Masked(), (torch.randn(6, 4),), _curve),
 }
 HUGGING_FACE: dict[str, Callable[[], Case]] = {"llama": _llama, "gpt2": _gpt2, "vit": _vit}
+NO_TRANSFORMERS = pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
+NAMES = [*MODELS, *(pytest.param(name, marks=NO_TRANSFORMERS) for name in HUGGING_FACE)]
+"""Every model, for tests that are run with each."""
 
 
 def make(name: str) -> Case:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,8 @@ from analysis.ops.spec import TABLE
 pytest.importorskip("torch.nn", reason="torch is not installed")
 torch = sys.modules["torch"]
 
-from torch_models import make  # noqa: E402
+from torch_models import HUGGING_FACE, NO_TRANSFORMERS, make  # noqa: E402
 
-NO_TRANSFORMERS = pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
 Terms = Callable[..., tuple[Any, int]]
 
 
@@ -80,7 +78,7 @@ def test_a_rule_is_its_aten_operation_to_the_error_of_its_sums(name: str) -> Non
 
 
 SMOOTH = ["mlp", "residual", "rnn", "gru", "lstm", "encoder", "tied", "autocast"]
-LARGE = [pytest.param(name, marks=NO_TRANSFORMERS) for name in ("llama", "gpt2", "vit")]
+LARGE = [pytest.param(name, marks=NO_TRANSFORMERS) for name in HUGGING_FACE]
 
 
 ZERO = {"vit": {f"grad:vit.layers.{i}.attention.k_proj.bias" for i in (0, 1)}}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ if not torch.cuda.is_available():
     pytest.skip("no GPU", allow_module_level=True)
 
 from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
-from torch_models import HUGGING_FACE, MODELS, Case, make  # noqa: E402
+from torch_models import NAMES, Case, make  # noqa: E402
 from torch_runs import Widened, wide  # noqa: E402
 
 from analysis.torch import capture  # noqa: E402
@@ -29,11 +28,7 @@ from analysis.torch.private import plain_kernels  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore:.*determini:UserWarning")
 ON_CPU = {"autocast"}
 """Models that name the CPU themselves."""
-NO_TRANSFORMERS = pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
-NAMES = [
-    *(name for name in MODELS if name not in ON_CPU),
-    *(pytest.param(name, marks=NO_TRANSFORMERS) for name in HUGGING_FACE),
-]
+ON_GPU = [name for name in NAMES if name not in ON_CPU]
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +53,7 @@ def _float64_run(case: Case) -> tuple[Any, dict[str, Any]]:
     return loss.detach(), {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ON_GPU)
 def test_recorded_calls_replay_bit_for_bit(name: str) -> None:
     case = _case(name)
     with torch.device("cuda"):
@@ -67,7 +62,7 @@ def test_recorded_calls_replay_bit_for_bit(name: str) -> None:
         assert found.replay() == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ON_GPU)
 def test_fused_recordings_are_the_plain_run_bit_for_bit(name: str) -> None:
     case = _case(name)
     module = copy.deepcopy(case.module)
@@ -81,7 +76,7 @@ def test_fused_recordings_are_the_plain_run_bit_for_bit(name: str) -> None:
     assert [key for key, gradient in plain.items() if not same_bits(gradient, found.gradients[key])] == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ON_GPU)
 def test_a_tape_in_float64_is_an_independent_float64_run(name: str) -> None:
     case = _case(name)
     loss, gradients = _float64_run(case)
@@ -98,7 +93,7 @@ def test_a_tape_in_float64_is_an_independent_float64_run(name: str) -> None:
         assert np.linalg.norm(run.value(f"grad:{key}") - wanted) <= 1e-14 * size, key
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ON_GPU)
 def test_the_shadow_is_an_independent_float64_run(name: str) -> None:
     case = _case(name)
     wanted, gradients = _float64_run(case)

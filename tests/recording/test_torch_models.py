@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -17,15 +16,12 @@ pytest.importorskip("torch.nn", reason="torch is not installed")
 torch = sys.modules["torch"]
 
 from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
-from torch_models import HUGGING_FACE, MODELS, Case, make  # noqa: E402
+from torch_models import MODELS, NAMES, Case, make  # noqa: E402
 from torch_runs import Widened, wide  # noqa: E402
 
 from analysis.torch import capture  # noqa: E402
 from analysis.torch.calls import same_bits  # noqa: E402
 from analysis.torch.private import plain_kernels  # noqa: E402
-
-NO_TRANSFORMERS = pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
-NAMES = [*MODELS, *(pytest.param(name, marks=NO_TRANSFORMERS) for name in HUGGING_FACE)]
 
 
 @pytest.fixture(autouse=True)

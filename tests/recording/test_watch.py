@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -19,15 +18,13 @@ pytest.importorskip("torch.nn", reason="torch is not installed")
 torch = sys.modules["torch"]
 nn = torch.nn
 
-from torch_models import HUGGING_FACE, MODELS, make  # noqa: E402
+from torch_models import NAMES, make  # noqa: E402
 from torch_runs import Widened, wide  # noqa: E402
 
 from analysis.torch.calls import same_bits  # noqa: E402
 from analysis.torch.names import is_move  # noqa: E402
 from analysis.torch.private import plain_kernels  # noqa: E402
 
-NO_TRANSFORMERS = pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
-NAMES = [*MODELS, *(pytest.param(name, marks=NO_TRANSFORMERS) for name in HUGGING_FACE)]
 OPTIMISERS: dict[str, Callable[[Any], Any]] = {
     "sgd": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, nesterov=True),
     "adamw": lambda p: torch.optim.AdamW(p, 0.01, amsgrad=True),

@@ -6,7 +6,6 @@ import copy
 import json
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +24,13 @@ pytest.importorskip("torch.nn", reason="torch is not installed")
 torch = sys.modules["torch"]
 nn = torch.nn
 
-from torch_models import HUGGING_FACE, MODELS, make  # noqa: E402
+from torch_models import NAMES, make  # noqa: E402
 from torch_runs import Widened, wide  # noqa: E402
 
 from analysis.torch.calls import same_bits  # noqa: E402
 from analysis.torch.keeping import Keeper  # noqa: E402
 from analysis.torch.private import plain_kernels  # noqa: E402
 
-NO_TRANSFORMERS = pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
-NAMES = [*MODELS, *(pytest.param(name, marks=NO_TRANSFORMERS) for name in HUGGING_FACE)]
 # An epsilon that the noise of gradients that are zero in exact arithmetic, those of keys' biases, does not reach.
 OPTIMISERS: dict[str, Callable[[Any], Any]] = {
     "sgd": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, nesterov=True),
