@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -15,10 +16,11 @@ import pytest
 
 import analysis as an
 import floatemu as fe
+from analysis.dynamics import LossScale
 from analysis.ops import Builder
 from analysis.report.content import MOST_NODES, gather, stages
 from analysis.report.error_figures import depth, heat, policies
-from analysis.report.gradient_sections import growth_figure, scale_figure
+from analysis.report.gradient_sections import growth_figure, loss_scale, scale_figure
 from analysis.report.histogram import histogram
 from analysis.report.markup import bar, cell, script_json
 from analysis.report.range_figures import histogram_template, ranges
@@ -440,6 +442,24 @@ def test_range_events_are_never_left_out_for_rounding() -> None:
     eventful = {event.node for event in gather(found).range_events if event.node in gather(found).path}
     content = gather(found, len(eventful))
     assert {node.id for node in content.nodes} == eventful
+
+
+def test_of_a_node_that_rounds_several_times_the_narrowest_scales_are_drawn() -> None:
+    found = an.analyze(an.nets.mlp(batch=4), "fp8_recipe", "float64")
+    figure, scale = scale_figure(gather(found)), found.loss_scale()
+    assert figure is not None
+    assert len(scale.intervals) > len({part.node for part in scale.intervals})
+    drawn = {x: trace["y"][i : i + 2] for trace in figure["data"] for i, x in enumerate(trace["x"]) if i % 3 == 0}
+    for node, (low, high) in drawn.items():
+        own = [part.high - part.low for part in scale.intervals if part.node == node]
+        assert high - low == min(own)
+
+
+def test_gradients_that_no_scale_makes_finite_are_named() -> None:
+    content = gather(an.analyze(an.nets.mlp(batch=4), "bf16", "float64"))
+    sick = replace(content, loss_scale=LossScale((), 0, 0, False, (), ("grad:W0",)))
+    assert scale_figure(sick) is None
+    assert "None fits: grad:W0 held an infinity or NaN even in exact arithmetic" in loss_scale(sick, "r0")
 
 
 def test_growth_and_loss_scale_are_those_of_the_analysis() -> None:
