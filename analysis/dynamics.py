@@ -455,8 +455,20 @@ def _roundings(run: Run, node: Node, scaled: set[int]) -> Iterator[tuple[str, Ro
 
 def _interval(node: int, label: str, fmt: fe.Format, least: float, most: float) -> Interval:
     edge = Fraction(fmt.max) + Fraction(2) ** (fmt.emax - fmt.p)
-    low = math.floor(_log2(Fraction(fmt.min_positive) / 2) - math.log2(least)) + 1
-    return Interval(node, label, fmt.name, low, math.floor(_log2(edge) - math.log2(most)))
+    half = Fraction(fmt.min_positive) / 2  # to zero: the even one of its neighbours
+
+    def fits(power: int) -> bool:
+        x = Fraction(most) * Fraction(2) ** power
+        return x < edge or (x == edge and fmt.max_code % 2 == 0)
+
+    def stays(power: int) -> bool:
+        return Fraction(least) * Fraction(2) ** power > half
+
+    low, high = (math.floor(_log2(end) - math.log2(size)) for end, size in ((half, least), (edge, most)))
+    # logarithms may be off by one where a power of two lies between
+    low = next(power for power in range(low - 1, low + 3) if stays(power))
+    high = next(power for power in range(high + 1, high - 3, -1) if fits(power))
+    return Interval(node, label, fmt.name, low, high)
 
 
 def _scaled(tape: Tape) -> set[int]:

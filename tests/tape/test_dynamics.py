@@ -11,7 +11,7 @@ import pytest
 
 import analysis as an
 import floatemu as fe
-from analysis.dynamics import Growth, growth, loss_scale, stages
+from analysis.dynamics import Growth, _interval, growth, loss_scale, stages
 from analysis.ops import Builder
 
 
@@ -119,6 +119,26 @@ def test_loss_scales_are_the_ones_that_work() -> None:
         assert (at[item.low - 1][values != 0] == 0).any()
     assert found.low == max(item.low for item in found.intervals)
     assert found.high == min(item.high for item in found.intervals)
+
+
+@pytest.mark.parametrize("fmt", ["binary16", "e5m2", "e4m3fn", "bfloat16", "e2m1fn"])
+def test_the_ends_of_an_interval_are_exact_on_ties(fmt: str) -> None:
+    """Halves of the least number are lost; ties above the largest go up, but e4m3fn's 464."""
+    form = fe.get_format(fmt)
+    half, edge = float(form.min_positive) / 2, float(form.max) + 2.0 ** (form.emax - form.p)
+
+    def survives(x: float) -> bool:
+        value, flags = fe.round_with_flags(x, form, saturation="SAT_FINITE")
+        return bool(value != 0) and not int(flags) & int(fe.Flag.OVERFLOW | fe.Flag.SATURATED)
+
+    near = [1.0, 3.0, edge, np.nextafter(edge, 0), np.nextafter(edge, np.inf), half, np.nextafter(half, 1), 2.9999999]
+    for start in near:
+        x = float(start) * 2.0**-3
+        found = _interval(0, "", form, x, x)
+        assert survives(x * 2.0**found.low)
+        assert not survives(x * 2.0 ** (found.low - 1))
+        assert survives(x * 2.0**found.high)
+        assert not survives(x * 2.0 ** (found.high + 1))
 
 
 def test_loss_scales_know_casts_of_operands_and_sums() -> None:
