@@ -13,7 +13,8 @@ import floatemu as fe
 import floatemu.interop.torch as ft
 from floatemu.interop.torch import operations
 
-SQUARE, BATCH, VECTOR = torch.randn(4, 4), torch.randn(2, 4, 4), torch.randn(4)
+DRAWN = torch.Generator().manual_seed(1)
+SQUARE, BATCH, VECTOR = (torch.rand(shape, generator=DRAWN) + 0.5 for shape in ((4, 4), (2, 4, 4), (4,)))
 
 
 class Calls(torch.nn.Module):
@@ -62,7 +63,8 @@ def test_forms_of_products_are_made_in_the_recipe(case):
         assert sum(emulation.counts.values()) == 1
         assert not emulation.left
         assert found.shape == plain.shape
-        assert torch.allclose(found, plain, rtol=1e-5, atol=1e-5) is same
+        # of positive numbers: sums of at most 16 terms in another order differ by less than 2^-19 of them
+        assert bool((found - plain).abs().max() <= 2**-19 * plain.abs().min()) is same
 
 
 @pytest.mark.parametrize("name", LEFT)
