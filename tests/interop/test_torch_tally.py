@@ -65,7 +65,7 @@ def _numbers(count: int, seed: int) -> np.ndarray:
 CASES = [(n, wide, exact) for n in (1, 63, 512, 1300) for wide in (False, True) for exact in (False, True)]
 
 
-@pytest.mark.parametrize(("count", "wide", "wide_exact"), [case for case in CASES if case[1] or case[2]])
+@pytest.mark.parametrize(("count", "wide", "wide_exact"), CASES)
 @pytest.mark.parametrize("saturation", ["SAT_NONE", "SAT_FINITE"])
 def test_counts_and_norms_are_those_of_fractions(count: int, wide: bool, wide_exact: bool, saturation: str) -> None:
     fmt = get_format("e4m3fn")
@@ -80,6 +80,20 @@ def test_counts_and_norms_are_those_of_fractions(count: int, wide: bool, wide_ex
                 assert getattr(found, name) == value, name
             else:
                 assert getattr(found, name) == pytest.approx(value, rel=2e-15, abs=0.0), name
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "binary16", "e4m3fn", "e2m1fn", "binary32"])
+def test_words_of_binary32_count_and_sum_as_those_of_binary64(name: str) -> None:
+    random = np.random.default_rng(9)
+    raw = torch.from_numpy(random.integers(0, 2**32, 3000, dtype=np.uint32).view(np.float32))
+    edges = torch.tensor([0.0, -0.0, 2.0**-149, -(2.0**-126), math.inf, -math.inf, math.nan, 3.4028234663852886e38])
+    for x in (raw, torch.from_numpy(_numbers(1500, 7)).float(), edges.repeat(9)):
+        e = x.flip(0).contiguous()
+        rounded, narrow = ft.round_with_tally(x, name, e, nan="max")
+        wide = ft.round_with_tally(x.double(), name, e.double(), nan="max")
+        assert rounded.double().numpy().tobytes() == wide[0].numpy().tobytes()
+        assert repr(narrow) == repr(wide[1])
+        assert repr(ft.tally(x, rounded, e, name)) == repr(ft.tally(x, rounded, e.double(), name)) == repr(narrow)
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e160, 1e300], ids=str)

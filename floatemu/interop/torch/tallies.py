@@ -178,23 +178,25 @@ def _flat(x: Any) -> Array:
 
 
 def _counted(flat: list[Array], fmt: Format, projection: Projection, nan: str | None, rounds: bool) -> Tally:
-    counts, ends, sums = np.empty(8, np.int64), np.empty(3, np.int64), np.empty(5)
-    loop, target, bits = tally_loop(rounds), *_target(fmt, projection, nan)
-    loop(*flat, target, *bits, 1.0, counts, ends, sums)
-    top, least, largest = ends.view(np.float64).tolist()
-    scale = _scale(largest)
+    narrow = all(one.dtype == np.float32 for one in flat) and carried_by(fmt, "float32")
+    carrier = "float32" if narrow else "float64"
+    counts, ends, sums = np.empty(8, np.int64), np.empty(3), np.empty(5)
+    loop, settings = tally_loop(rounds, carrier), _settings(fmt, projection, nan, carrier)
+    loop(*flat, *settings, 1.0, counts, ends, sums)
+    top, least, largest = ends.tolist()
+    scale = _scale(largest)  # 1 for all that binary32 holds
     if scale != 1.0:
-        loop(*flat, target, *bits, scale, counts, ends, sums)
+        loop(*flat, *settings, scale, counts, ends, sums)
     norms = [math.sqrt(one) / scale for one in sums.tolist()]
     return Tally._make((flat[1].size, *counts.tolist(), top, least, *norms))
 
 
 @lru_cache(maxsize=64)
-def _target(fmt: Format, projection: Projection, nan: str | None) -> tuple[Any, Any]:
+def _settings(fmt: Format, projection: Projection, nan: str | None, carrier: str) -> tuple[Any, Any]:
     # where binary64's words cannot carry the format, the loop does not round, and any target does
-    carried = fmt if carried_by(fmt, "float64") else get_format("binary64")
-    target = carrier_target(carried, projection, nan, "float64", False)
-    return target, np.array([float(fmt.max), float(fmt.min_normal)]).view(np.int64)
+    carried = fmt if carried_by(fmt, carrier) else get_format("binary64")
+    target = carrier_target(carried, projection, nan, carrier, False)
+    return target, np.array([float(fmt.max), float(fmt.min_normal)], carrier)
 
 
 def _scale(largest: float) -> float:
