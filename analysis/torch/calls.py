@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from .draws import Draw, undisturbed
 from .private import plain_kernels
 
 __all__ = ["Call", "Mismatch", "Recording", "Ref", "flatten", "map_refs", "ref_of", "same_bits", "tensor_at"]
@@ -50,8 +51,8 @@ class Call:
         Storages that did not exist before.
     path, direction, site : str
         As in a tape's node.
-    generator : Tensor or None
-        State of the random generator before a call that drew from it.
+    draws : tuple of Draw
+        Random generators that the call drew from, as they were before it.
     """
 
     func: Any
@@ -62,7 +63,7 @@ class Call:
     path: str
     direction: str
     site: str
-    generator: Any = None
+    draws: tuple[Draw, ...] = ()
 
     @cached_property
     def name(self) -> str:
@@ -168,29 +169,25 @@ class Recording:
         """
         memory = {number: flat.clone() for number, flat in self.outside.items()}
         wrong = []
-        before = torch.get_rng_state()
-        try:
-            with torch.no_grad(), plain_kernels():
-                for index, (call, values) in enumerate(zip(self.calls, self.values, strict=True)):
-                    again = _again(call, memory)
-                    if call.uninitialised:  # no bits to reproduce: go on from those that were there
-                        for found, value, ref in zip(again, values, call.results, strict=True):
-                            found.copy_(value)
-                            tensor_at(memory, ref).copy_(value)
-                    pairs = enumerate(zip(again, values, strict=True))
-                    wrong += [Mismatch(index, i, call.name, call.path) for i, (x, y) in pairs if not same_bits(x, y)]
-        finally:
-            torch.set_rng_state(before)
+        with torch.no_grad(), plain_kernels(), undisturbed(one for call in self.calls for one in call.draws):
+            for index, (call, values) in enumerate(zip(self.calls, self.values, strict=True)):
+                again = _again(call, memory)
+                if call.uninitialised:  # no bits to reproduce: go on from those that were there
+                    for found, value, ref in zip(again, values, call.results, strict=True):
+                        found.copy_(value)
+                        tensor_at(memory, ref).copy_(value)
+                pairs = enumerate(zip(again, values, strict=True))
+                wrong += [Mismatch(index, i, call.name, call.path) for i, (x, y) in pairs if not same_bits(x, y)]
         return wrong
 
 
-def flatten(given: Any, kind: type) -> Iterator[Any]:
+def flatten(given: Any, kind: type | tuple[type, ...]) -> Iterator[Any]:
     """Yield everything of a kind in nested tuples, lists and dicts.
 
     Parameters
     ----------
     given : object
-    kind : type
+    kind : type or tuple of type
     """
     if isinstance(given, kind):
         yield given
@@ -270,8 +267,8 @@ def tensor_at(memory: dict[int, Any], ref: Ref, dtype: Any = None) -> Any:
 
 
 def _again(call: Call, memory: dict[int, Any]) -> list[Any]:
-    if call.generator is not None:
-        torch.set_rng_state(call.generator)
+    for one in call.draws:
+        one.back()
     args = map_refs(call.args, Ref, lambda ref: tensor_at(memory, ref))
     kwargs = map_refs(call.kwargs, Ref, lambda ref: tensor_at(memory, ref))
     found = list(flatten(call.func(*args, **kwargs), torch.Tensor))

@@ -208,7 +208,7 @@ class Chain:
         if call.direction == "backward":
             self._backward |= call.fresh
         own = HAND.get(plain(call.name))
-        if own is None and call.generator is not None:
+        if own is None and call.draws:
             return self._seed(call, results, None)  # random numbers are those that the program drew
         try:
             found = self._again(call) if own is None else own(self, call, results)

@@ -91,7 +91,7 @@ class Keeper:
         results : tuple of Tensor
         """
         if self._room(sum(math.prod(ref.shape) for ref in call.results)):
-            if call.generator is not None or _drew_elsewhere(call, results):
+            if call.draws:
                 self._drawn[len(self._calls)] = tuple(one.clone() for one in results)
             self._calls.append(call)
 
@@ -177,12 +177,6 @@ class Keeper:
         with recorder:
             for ref, x in zip(call.results, found):
                 _put(memory, call, ref, x)
-
-
-def _drew_elsewhere(call: Call, results: tuple[Any, ...]) -> bool:
-    # other devices' generators tell nothing; kernels of attention count as random for a dropout that they rarely have
-    random = torch.Tag.nondeterministic_seeded in call.func.tags and "attention" not in call.name
-    return random and any(one.device.type != "cpu" for one in results)
 
 
 def _put(memory: dict[int, Any], call: Call, ref: Ref, x: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 
 from .calls import Call, Ref, flatten, map_refs, ref_of
+from .draws import drawn, may_draw
 from .private import Mode, autograd_node, sequence_number, storage_key, storage_watch
 
 __all__ = ["Listener", "Recorder"]
@@ -21,6 +22,7 @@ _OURS = str(Path(__file__).resolve().parents[1])
 _TORCH = str(Path(torch.__file__).resolve().parent)
 _UNSEEN = ("profiler", "debugprims")
 _RANDOM = torch.Tag.nondeterministic_seeded
+_DRAWN_FROM = (torch.Generator, torch.Tensor, torch.device)
 
 
 class _Facts(NamedTuple):
@@ -207,9 +209,9 @@ class Recorder(Mode):  # type: ignore[misc]
             return func(*args, **kwargs)
         taken = map_refs((tuple(args), kwargs), torch.Tensor, self.ref)
         path, direction, site = self._place()
-        before = torch.get_rng_state() if facts.random else None
+        before = may_draw(flatten((args, kwargs), _DRAWN_FROM)) if facts.random else ()
         found = func(*args, **kwargs)
-        drew = before is not None and not torch.equal(before, torch.get_rng_state())
+        draws = drawn(before)
         results = list(flatten(found, torch.Tensor))
         for i, name in facts.written:
             results += flatten(args[i] if i < len(args) else kwargs.get(name), torch.Tensor)
@@ -223,7 +225,7 @@ class Recorder(Mode):  # type: ignore[misc]
             return found
         fresh = frozenset(number for _, number, new in numbered if new)
         operands, named = taken
-        call = Call(func, operands, named, tuple(refs), fresh, path, direction, site, before if drew else None)
+        call = Call(func, operands, named, tuple(refs), fresh, path, direction, site, draws)
         self.given = args, kwargs
         self.listener.called(call, tuple(refs.values()))
         return found

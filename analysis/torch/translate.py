@@ -155,7 +155,7 @@ class Translator:
         if any(ref.dtype.is_complex for ref in (*call.results, *call.operands)):
             raise NoRule
         name = call.name.split(".")[-1]
-        if call.generator is not None:
+        if call.draws:
             self.drawn[call.name] += 1
             return none
         if name.startswith(("empty", "new_")) or name in ("fill_", "zero_") or name.endswith("_like"):
