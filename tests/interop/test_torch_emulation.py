@@ -87,6 +87,14 @@ def test_zero_and_infinite_tensors_get_scale_1():
     assert ft.Recipe(margin=1).tensor_scale(torch.tensor(7.0), fe.get_format("e4m3fn")).item() == 32.0
 
 
+def test_the_scale_of_a_tensor_is_one_division():
+    recipe = ft.Recipe()
+    amax = torch.rand(1000, generator=torch.Generator().manual_seed(1)) * 3
+    # by way of binary64, whose 53 bits are the 2 * 24 + 2 from which on the second rounding does no harm, and more
+    wanted = [np.float32(448.0 / one) for one in amax.tolist()]
+    assert np.array_equal(recipe.tensor_scale(amax, fe.get_format("e4m3fn")).numpy(), wanted)
+
+
 def blockwise(x, fmt, size, scale):
     """Block quantization of the rows of a matrix, in plain numpy: the dequantized numbers."""
     fmt = fe.get_format(fmt)

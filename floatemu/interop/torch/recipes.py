@@ -161,7 +161,8 @@ class Recipe:
 
     def tensor_scale(self, amax: Any, fmt: Format) -> Any:
         """Return the factor that brings ``amax`` to the largest value of ``fmt``; 1 if amax is 0 or not finite."""
-        scale = (float(fmt.max) / amax) / 2.0**self.margin
+        # one division: a number by a tensor is, to torch, the tensor's reciprocal times the number
+        scale = torch.full_like(amax, float(fmt.max)) / amax / 2.0**self.margin
         usable = torch.isfinite(amax) & (amax > 0) & torch.isfinite(scale)
         return torch.where(usable, scale, torch.ones_like(scale))
 
