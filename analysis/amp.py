@@ -16,6 +16,7 @@ from .arithmetics.float64 import Float64
 from .dynamics import Interval, LossScale, loss_scale
 from .engine import Run, replay
 from .events import Event
+from .optimisers import check_closure
 from .policy import Policy
 from .recording import record
 from .tape import Tape
@@ -180,7 +181,8 @@ def train(
     Raises
     ------
     UnsupportedError
-        If the module cannot be recorded, or the scale is not dynamic; the message names the extra without torch.
+        If the module cannot be recorded, the optimiser's step needs a closure, or the scale is not dynamic; without
+        torch the message names the extra.
 
     Notes
     -----
@@ -198,6 +200,7 @@ def train(
     rule = Scaler(2.0**16, 2000) if scaler is None else scaler
     if not rule.dynamic:
         raise UnsupportedError("the scaler has no interval, so its scale never moves; give one, such as interval=2000")
+    check_closure(optimizer, "train")
     state, steps, scales = Scale(rule), [], LossScale((), 0, 0, True, ())
     for number, (inputs, target) in enumerate(batches):
         scale = state.value

@@ -6,12 +6,13 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from floatemu.errors import UnsupportedError
 
 from .ops import Var
 
-__all__ = ["OPTIMISERS", "Adam", "Optimiser", "Sgd", "adam", "adamw", "momentum", "named", "sgd"]
+__all__ = ["OPTIMISERS", "Adam", "Optimiser", "Sgd", "adam", "adamw", "check_closure", "momentum", "named", "sgd"]
 
 Slots = Mapping[str, Var]
 
@@ -339,3 +340,36 @@ def named(given: Optimiser | str | None) -> Optimiser | None:
         except ValueError:
             raise UnsupportedError(f"optimizer={given!r}: {word!r} is not name=number; {accepted}") from None
     return OPTIMISERS[name](**numbers)
+
+
+def check_closure(optimizer: Any, doing: str) -> None:
+    """Refuse an optimiser of torch's whose step runs the model by itself.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+    doing : str
+        What the caller does with it, as a command.
+
+    Raises
+    ------
+    UnsupportedError
+        If its step does.
+
+    Examples
+    --------
+    >>> class Search:
+    ...     def step(self, closure): ...
+    >>> check_closure(Search(), "train")  # doctest: +NORMALIZE_WHITESPACE
+    Traceback (most recent call last):
+        ...
+    floatemu.errors.UnsupportedError: Search.step needs a closure that computes the loss again, so that one step is
+    many passes; train with an optimiser whose step() takes nothing
+    """
+    try:
+        inspect.signature(optimizer.step).bind()
+    except TypeError:
+        raise UnsupportedError(
+            f"{type(optimizer).__name__}.step needs a closure that computes the loss again, so that one step is many "
+            f"passes; {doing} with an optimiser whose step() takes nothing"
+        ) from None

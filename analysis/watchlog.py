@@ -155,8 +155,9 @@ the first, at (0, 3), is inf; operands: 2x4: 91.5 there, magnitudes 0 to 91.5
             where = f"{self.op} {self.path}".strip()
             return f"step {self.step}, {self.run} run: {where} holds {numbers} from outside ({self.cause})"
         place = ", ".join(word for word in (self.site, self.direction) if word)
+        path = self.path or ("the training loop" if self.direction == "update" else "the model itself")
         return (
-            f"step {self.step}, {self.run} run: {self.op} in {self.path or 'no module'} ({place}) made {numbers} "
+            f"step {self.step}, {self.run} run: {self.op} in {path} ({place}) made {numbers} "
             f"out of healthy ones by {self.cause}; the first, at {self.index}, is {self.value:.6g}; "
             f"operands: {', '.join(self.operands) or 'none'}"
         )

@@ -100,6 +100,19 @@ class Masked(nn.Module):
         return limited.masked_fill(y.lt(-0.5), 0.25) * best[:, None] + place[:, None].float() + y.min(1).values[:, None]
 
 
+class Made(nn.Module):
+    """Tensors that are made inside, of the default dtype."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: Any) -> Any:
+        mixing = torch.eye(4) + 0.25 * torch.ones(4, 4).tril()
+        places = torch.arange(4.0) + torch.full((4,), 0.5) + torch.zeros(4)
+        return torch.tanh(self.layer(x) @ mixing.to(x.dtype) + places.to(x.dtype))
+
+
 def _labels(count: int, classes: int) -> Any:
     return torch.arange(count) % classes
 
@@ -224,6 +237,7 @@ MODELS: dict[str, Callable[[], Case]] = {
     "group norm": lambda: Case(
         nn.Sequential(nn.Conv1d(3, 4, 2), nn.GroupNorm(2, 4), nn.ELU()), (torch.randn(2, 3, 6),), _curve
     ),
+    "made inside": lambda: Case(Made(), (torch.randn(3, 4),), _entropy),
     "masked": lambda: Case(Masked(), (torch.randn(6, 4),), _curve),
 }
 HUGGING_FACE: dict[str, Callable[[], Case]] = {"llama": _llama, "gpt2": _gpt2, "vit": _vit}

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 
 from .draws import Draw, undisturbed
-from .private import plain_kernels
+from .private import neg_view, plain_kernels
 
-__all__ = ["Call", "Mismatch", "Recording", "Ref", "flatten", "map_refs", "ref_of", "same_bits", "tensor_at"]
+__all__ = ["Call", "Mismatch", "Recording", "Ref", "flatten", "map_refs", "ref_of", "same_bits", "tensor_at", "whole"]
 
 
 class Ref(NamedTuple):
@@ -27,6 +27,8 @@ class Ref(NamedTuple):
     shape, strides : tuple of int
     offset : int
         In elements.
+    conjugate, negative : bool
+        Whether the tensor shows its memory with the sign of the imaginary parts, or of everything, turned.
     """
 
     storage: int
@@ -34,6 +36,8 @@ class Ref(NamedTuple):
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     offset: int
+    conjugate: bool = False
+    negative: bool = False
 
 
 @dataclass(frozen=True)
@@ -230,7 +234,19 @@ def ref_of(tensor: Any, storage: int) -> Ref:
     storage : int
         Its storage's number.
     """
-    return Ref(storage, tensor.dtype, tuple(tensor.shape), tuple(tensor.stride()), tensor.storage_offset())
+    place = storage, tensor.dtype, tuple(tensor.shape), tuple(tensor.stride()), tensor.storage_offset()
+    return Ref(*place, tensor.is_conj(), tensor.is_neg())
+
+
+def whole(tensor: Any) -> Any:
+    """Return all of the memory that a tensor shows a part of, flat, as it is.
+
+    Parameters
+    ----------
+    tensor : Tensor
+    """
+    count = tensor.untyped_storage().nbytes() // tensor.element_size()
+    return _turned(torch.as_strided(tensor.detach(), (count,), (1,), 0), tensor.is_conj(), tensor.is_neg())
 
 
 def same_bits(x: Any, y: Any) -> bool:
@@ -261,9 +277,16 @@ def tensor_at(memory: dict[int, Any], ref: Ref, dtype: Any = None) -> Any:
     """
     held, dtype = memory[ref.storage], dtype or ref.dtype
     if held.dtype == dtype:
-        return held.as_strided(ref.shape, ref.strides, ref.offset)
-    place = torch.empty(0, dtype=dtype, device=held.device)
-    return place.set_(held.untyped_storage(), ref.offset, ref.shape, ref.strides)
+        place = held.as_strided(ref.shape, ref.strides, ref.offset)
+    else:
+        place = torch.empty(0, dtype=dtype, device=held.device)
+        place.set_(held.untyped_storage(), ref.offset, ref.shape, ref.strides)
+    return _turned(place, ref.conjugate, ref.negative) if ref.conjugate or ref.negative else place
+
+
+def _turned(x: Any, conjugate: bool, negative: bool) -> Any:
+    x = x.conj() if conjugate else x
+    return neg_view(x) if negative else x
 
 
 def _again(call: Call, memory: dict[int, Any]) -> list[Any]:
@@ -275,6 +298,6 @@ def _again(call: Call, memory: dict[int, Any]) -> list[Any]:
     results = []
     for position, ref in enumerate(call.results):
         if ref.storage in call.fresh:
-            memory[ref.storage] = found[position]
+            memory[ref.storage] = _turned(found[position], ref.conjugate, ref.negative)  # as it lies in memory
         results.append(tensor_at(memory, ref))
     return [one.clone() for one in results]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -87,6 +88,10 @@ def check_policy(policy: Policy) -> None:
                 f"policy {policy.name!r} asks for {what}: a watch adds in binary32 or more, and rounds results; "
                 "accepted: policies whose accumulators have p >= 24 (record one step and analyze it for others)"
             )
+
+
+def _is_real(dtype: Any) -> bool:
+    return bool(dtype.is_floating_point or dtype.is_complex)
 
 
 @dataclass(frozen=True)
@@ -185,8 +190,17 @@ class Chain:
         Parameters
         ----------
         ref : Ref
+
+        Raises
+        ------
+        RuntimeError
+            If the program looks at the bits of real numbers as something else, or the other way round: numbers of
+            another width have other bits.
         """
-        return tensor_at(self.memory, ref, self.kind(ref.dtype))
+        held, wanted = self.memory[ref.storage].dtype, self.kind(ref.dtype)
+        if held != wanted and not (_is_real(held) and _is_real(wanted)):
+            raise RuntimeError(f"memory of {held} as {wanted}")
+        return tensor_at(self.memory, ref, wanted)
 
     def run(self, call: Call, results: tuple[Any, ...], references: Sequence[Any] | None) -> list[Computed | None]:
         """Make a call again.
@@ -216,6 +230,7 @@ class Chain:
             return self._seed(call, results, call.name)
         if len(found) < len(results) or any(tuple(x.shape) != ref.shape for x, ref in zip(found, call.results)):
             return self._seed(call, results, call.name)
+        found = [x.to(self.kind(ref.dtype)) for x, ref in zip(found, call.results)]  # themselves, where they are of it
         moved, most = is_move(call.name), kept_outputs(call.name)
         computed: list[Computed | None] = []
         for output, (ref, x) in enumerate(zip(call.results, found)):
@@ -249,6 +264,8 @@ class Chain:
             return self.at(one) if operands is None or not one.dtype.is_floating_point else operands(one)
 
         both = map_refs((call.args, call.kwargs), (Ref, torch.dtype), given)
+        if not call.operands and both[1].get("dtype") is None and _takes_dtype(call.func):
+            both[1]["dtype"] = self.kind(call.results[0].dtype)  # the program's default is no default here
         found = call.func(*both[0], **both[1])
         parts = list(flatten(found, torch.Tensor))
         # what was written to is read where it lies
@@ -290,10 +307,11 @@ class Chain:
 
     def _keep(self, call: Call, ref: Ref, x: Any) -> None:
         if ref.storage not in call.fresh and ref.storage in self.memory:
-            place = self.at(ref)
-            if place.data_ptr() != x.data_ptr():
-                place.copy_(x)
-            return
+            with contextlib.suppress(RuntimeError):  # of bits that were another kind of number nothing is left
+                place = self.at(ref)
+                if place.data_ptr() != x.data_ptr():
+                    place.copy_(x)
+                return
         shared = False
         if is_move(call.name):  # what the program copied may need no copy in binary64
             key, operands = storage_key(x), (self.memory.get(one.storage) for one in call.operands)
@@ -315,6 +333,11 @@ class Chain:
                     pass
             self.memory[ref.storage] = laid_out(own, ref, own.dtype)
         return [None] * len(results)
+
+
+@cache
+def _takes_dtype(func: Any) -> bool:
+    return any(one.name == "dtype" for one in func._schema.arguments)
 
 
 _AS_IT_IS = Numerics()

@@ -10,7 +10,7 @@ import numpy as np
 from ..arithmetics.base import Array
 from ..ops import Builder, Var
 from .calls import Ref
-from .context import rests_on_reals
+from .context import NoRule, rests_on_reals
 
 __all__ = ["Leaf", "Memory", "overlay", "places", "take"]
 
@@ -224,8 +224,15 @@ class Memory:
         Returns
         -------
         Var
+
+        Raises
+        ------
+        NoRule
+            If bits of other numbers are looked at as such, with signs turned, or outside of what is known.
         """
         state = self._states[ref.storage]
+        if not _alike(state.ref, ref):
+            raise NoRule
         if isinstance(state.base, Leaf):
             leaf = state.base
             with self.builder.at(leaf.path or None, direction=leaf.direction):
@@ -244,7 +251,7 @@ class Memory:
         ref, source : Ref
         """
         state = self._states[ref.storage]
-        if isinstance(state.base, Leaf) or _key(ref) in state.known:
+        if isinstance(state.base, Leaf) or not _alike(state.ref, ref) or _key(ref) in state.known:
             return
         inside = places(source)
         if inside.size == np.unique(inside).size and np.isin(places(ref), inside).all():
@@ -261,9 +268,16 @@ class Memory:
         """
         state = self._states[ref.storage]
         inside, written = places(state.ref), places(ref)
-        if inside.size == written.size and np.array_equal(np.sort(inside, None), np.sort(written, None)):
+        if (
+            _alike(state.ref, ref)
+            and inside.size == written.size
+            and np.array_equal(np.sort(inside, None), np.sort(written, None))
+        ):
             if isinstance(state.base, Var):
                 value = self._shared(value, state.base)
+            self._states[ref.storage] = _State(value, ref, {_key(ref): value})
+            return
+        if not _alike(state.ref, ref):  # what these bits are as other numbers is not known any more
             self._states[ref.storage] = _State(value, ref, {_key(ref): value})
             return
         self.read(state.ref)
@@ -280,9 +294,18 @@ class Memory:
         return value
 
 
+def _alike(known: Ref, ref: Ref) -> bool:
+    # a complex number's place counts differently from that of its parts
+    return known.dtype == ref.dtype and not (ref.conjugate or ref.negative)
+
+
 def _within(outer: Ref, inner: Ref) -> Array:
     # positions of inner's elements in the flat value of outer
     inside, wanted = places(outer).ravel(), places(inner)
     order = np.argsort(inside, kind="stable")
-    found = np.searchsorted(inside, wanted.ravel(), sorter=order)
-    return np.asarray(order[np.minimum(found, len(order) - 1)], dtype=np.int64).reshape(wanted.shape)
+    if not wanted.size:
+        return wanted
+    found = np.minimum(np.searchsorted(inside, wanted.ravel(), sorter=order), len(order) - 1)
+    if not len(order) or (inside[order[found]] != wanted.ravel()).any():
+        raise NoRule
+    return np.asarray(order[found], dtype=np.int64).reshape(wanted.shape)

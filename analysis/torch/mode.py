@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from .calls import Call, Ref, flatten, map_refs, ref_of
+from .calls import Call, Ref, flatten, map_refs, ref_of, whole
 from .draws import drawn, may_draw
 from .private import Mode, autograd_node, sequence_number, storage_key, storage_watch
 
@@ -159,9 +159,8 @@ class Recorder(Mode):  # type: ignore[misc]
         """
         number, new = self.number(tensor)
         ref = ref_of(tensor, number)
-        if new:
-            count = tensor.untyped_storage().nbytes() // tensor.element_size()
-            self.listener.external(ref, torch.as_strided(tensor.detach(), (count,), (1,), 0))
+        if new and not tensor.is_meta:
+            self.listener.external(ref, whole(tensor))
         return ref
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -183,7 +182,7 @@ class Recorder(Mode):  # type: ignore[misc]
             return self.place
         path = self._stack[-1] if self._stack else self.path
         node, number = autograd_node(), sequence_number()
-        if self.phase == "update":
+        if self.phase == "update" and not self._stack and node is None:  # else a closure runs the model within the step
             return path, "update", _site()
         if self._stack or (node is None and self.phase == "forward"):
             place = (path, _site())
@@ -215,7 +214,7 @@ class Recorder(Mode):  # type: ignore[misc]
         results = list(flatten(found, torch.Tensor))
         for i, name in facts.written:
             results += flatten(args[i] if i < len(args) else kwargs.get(name), torch.Tensor)
-        numbered = [(one, *self.number(one)) for one in results]
+        numbered = [(one, *self.number(one)) for one in results if not one.is_meta]  # those have shapes, and no numbers
         refs: dict[Ref, Any] = {}
         for one, number, _ in numbered:
             refs.setdefault(ref_of(one, number), one)

@@ -17,6 +17,7 @@ __all__ = ["Origins", "Result", "moved"]
 
 Result = tuple[Any, Callable[[], Any]]
 
+_WIDE = (torch.float32, torch.float64)  # integers that overflow in less are an error like others
 _MASKS = [torch.finfo(dtype).max for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)]
 MOST = 20
 """Producers that are told of, for one run and step."""
@@ -95,6 +96,7 @@ class Origins:
         value: Result,
         bad: int,
         operands: Callable[[], Iterable[tuple[Ref, Any]]],
+        fixed: bool = False,
     ) -> bool:
         """Follow a computed result.
 
@@ -108,6 +110,9 @@ class Origins:
             Its infinities and NaN.
         operands : callable
             Returns operands as they are now.
+        fixed : bool
+            Whether the call rests on integers alone, such as positions: it gives the same in every step, and an
+            infinity that no rounding made, such as the logarithm of a distance of 0, is meant.
 
         Returns
         -------
@@ -126,7 +131,9 @@ class Origins:
             fresh_nan = bool(torch.isnan(after).any()) and not any(_has_nan(x) for _, x in given)
             made = None if before is None else before[~torch.isfinite(after)]
             masks = made is not None and not bool(torch.isnan(after).any()) and _only_limits(made)
-            if (guilty and meant and not fresh_nan) or masks or self._allowed(call):
+            fixed = fixed and not fresh_nan and made is not None and bool(torch.isinf(made).all())
+            fixed = fixed and ref.dtype in _WIDE
+            if (guilty and meant and not fresh_nan) or masks or fixed or _is_log(call, ref) or self._allowed(call):
                 self._mark(call, ref, False, True)
                 return False
             self._add(_described(self.run, self.step, call, before, after, given))
@@ -156,6 +163,11 @@ class Origins:
     def _add(self, one: NonFinite) -> None:
         if len(self.found) < MOST:
             self.found.append(one)
+
+
+def _is_log(call: Call, ref: Ref) -> bool:
+    # logarithms of the probabilities of alignments, among which zeros are usual
+    return plain(call.name) == "_ctc_loss" and ref != call.results[0]
 
 
 def _all_finite(x: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -17,6 +18,7 @@ __all__ = [
     "Mode",
     "autograd_node",
     "decompositions",
+    "neg_view",
     "plain_kernels",
     "refuse_compiled",
     "sequence_number",
@@ -136,6 +138,16 @@ def storage_watch(tensor: Any) -> Callable[[], bool]:
     return found
 
 
+def neg_view(tensor: Any) -> Any:
+    """Return the tensor with all signs turned, in the same memory.
+
+    Parameters
+    ----------
+    tensor : Tensor
+    """
+    return torch._neg_view(tensor)
+
+
 @contextlib.contextmanager
 def unseen() -> Iterator[None]:
     """Let no dispatch mode see what is called."""
@@ -145,14 +157,40 @@ def unseen() -> Iterator[None]:
         yield
 
 
+class _PlainKernels:
+    """The switches belong to the process: the first of several threads turns them off, the last one back."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._stack = threading.Lock(), 0, contextlib.ExitStack()
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._stack.enter_context(_without_mkldnn())
+                self._stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._stack.close()
+
+
+_PLAIN = _PlainKernels()
+
+
 @contextlib.contextmanager
 def plain_kernels() -> Iterator[None]:
     """Switch oneDNN and cuDNN off: their kernels, such as whole recurrent layers, show nothing of what is inside.
 
     The public switch of oneDNN warns about hardware that is not there, and a warning is an error to some.
     """
-    with _without_mkldnn(), torch.backends.cudnn.flags(enabled=False):
+    _PLAIN.enter()
+    try:
         yield
+    finally:
+        _PLAIN.leave()
 
 
 @contextlib.contextmanager
@@ -218,7 +256,13 @@ def refuse_compiled(module: Any, doing: str) -> None:
         With the path of the first such part.
     """
     for path, part in module.named_modules():
-        if hasattr(part, "_orig_mod") or isinstance(part, torch.jit.ScriptModule):
+        own = hasattr(part, "_orig_mod") or isinstance(part, torch.jit.ScriptModule)
+        if not own and getattr(part, "_compiled_call_impl", None) is not None:
+            raise UnsupportedError(
+                f"{path or type(module).__name__} is compiled: its kernels call no operation that could be seen; "
+                f"{doing} the model before .compile() is called"
+            )
+        if own:
             raise UnsupportedError(
                 f"{path or type(module).__name__} is compiled: its kernels call no operation that could be seen; "
                 f"{doing} the {'model with the module' if path else 'module'} it was made from"

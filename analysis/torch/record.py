@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from floatemu.errors import UnsupportedError
 
 from ..ops import Builder
+from ..optimisers import check_closure
 from ..tape import Tape
 from .calls import Recording, flatten
 from .mode import Listener, Recorder
@@ -77,10 +77,11 @@ def record(
         builder.target("result", read(recorder.ref(result)))
     if lost is not None:
         builder.target("loss", read(recorder.ref(lost)))
-        for path, one in module.named_parameters():
+        learned = [(path, one) for path, one in module.named_parameters() if not one.is_complex()]
+        for path, one in learned:
             if one.grad is not None:
                 builder.target(f"grad:{path}", read(recorder.ref(one.grad)))
-        for path, one in module.named_parameters() if optimizer is not None else ():
+        for path, one in learned if optimizer is not None else ():
             builder.target(f"new:{path}", read(recorder.ref(one)))
     prune(builder, translator.abandoned)
     counts = {key: dict(getattr(translator, key)) for key in ("opaque", "drawn", "frozen", "escapes")}
@@ -138,7 +139,7 @@ def _run(
     recorder: Recorder, inputs: tuple[Any, ...], keywords: Mapping[str, Any], loss: Loss | None, optimizer: Any
 ) -> tuple[Any, Any]:
     if optimizer is not None:
-        _check_step(optimizer)
+        check_closure(optimizer, "record without optimizer=, or")
     with plain_kernels(), sdpa_kernel(SDPBackend.MATH), recorder.hooks(), recorder:
         result = recorder.module(*inputs, **keywords)
         recorder.path = "loss"
@@ -155,16 +156,6 @@ def _run(
         if optimizer is not None:
             optimizer.step()
     return result, lost
-
-
-def _check_step(optimizer: Any) -> None:
-    try:
-        inspect.signature(optimizer.step).bind()
-    except TypeError:
-        raise UnsupportedError(
-            f"{type(optimizer).__name__}.step needs a closure that computes the loss again, so that one step is many "
-            "passes; record with an optimiser whose step() takes nothing, or without optimizer="
-        ) from None
 
 
 def _own_loss(result: Any) -> Any:

@@ -63,6 +63,8 @@ class Sample:
     rows : list of Row
     escapes : Counter
         Numbers that left their tensors, by path: chains go on with the program's own.
+    calls : int
+        Operations seen, but for views.
     narrow : int
         Results of the program's own run in less than binary32.
     exact, emulated : Chain or None
@@ -86,7 +88,8 @@ class Sample:
         self.origins = {run: Origins(run, step, allow) for run in runs}
         self._recorder = Recorder(self, module, None, views=False)
         self._recorder.path = "loss"
-        self._calls, self._returned = 0, False
+        self._reals: set[int] = set()  # storages that rest on real numbers from outside, or on drawn ones
+        self.calls, self._returned = 0, False
         self._outside = Outside()
         self._stack = contextlib.ExitStack()
 
@@ -166,7 +169,10 @@ class Sample:
         """
         with unseen():
             ref = self._recorder.known(tensor)
-            return None if ref is None else chain.at(ref).clone()
+            try:
+                return None if ref is None else chain.at(ref).clone()
+            except RuntimeError:  # bits looked at as another kind of number
+                return None
 
     def _phase(self, phase: str, path: str) -> None:
         self._recorder.phase, self._recorder.path = phase, path
@@ -181,6 +187,7 @@ class Sample:
         if self.emulated is not None:
             self.emulated.adopt(ref.storage, flat, self._outside)
         if flat.is_floating_point():
+            self._reals.add(ref.storage)
             self.origins["live"].adopt(ref.storage, flat, flat, role, path)
             if self.emulated is not None:
                 self.origins["emulated"].adopt(ref.storage, flat, self.emulated.memory[ref.storage], role, path)
@@ -191,7 +198,9 @@ class Sample:
 
     def called(self, call: Call, results: tuple[Any, ...]) -> None:
         """Follow a call in every chain, and compare."""
-        self._calls += 1
+        self.calls += 1
+        if call.draws or not self._reals.isdisjoint(ref.storage for ref in call.operands):
+            self._reals.update(ref.storage for ref in call.results)
         self._returned |= call.direction == "backward"
         if call.viewed is not None:  # such as an identity, which is no view to torch
             return
@@ -209,11 +218,12 @@ class Sample:
             if ref.dtype.is_floating_point:
                 own = None if emulated is None else emulated[output]
                 self._compare(call, output, ref, live, references[output], own)
-        if self._calls % _SWEEP == 0:
+        if self.calls % _SWEEP == 0:
             self._forget()
 
     def _forget(self) -> None:
         for number in self._recorder.forget():
+            self._reals.discard(number)
             for holder in (self.exact, self.emulated, *self.origins.values()):
                 if holder is not None:
                     holder.forget(number)
@@ -241,7 +251,7 @@ class Sample:
         self.rows.append(
             Row(
                 step=self.step,
-                call=self._calls,
+                call=self.calls,
                 output=output,
                 run=run,
                 op=plain(call.name),
@@ -270,7 +280,8 @@ class Sample:
         )
 
     def _seen(self, call: Call, ref: Ref, run: str, value: Result, bad: int) -> bool:
-        return self.origins[run].seen(call, ref, value, bad, lambda: self._operands(call, run))
+        fixed = bad > 0 and self._reals.isdisjoint(one.storage for one in call.operands)
+        return self.origins[run].seen(call, ref, value, bad, lambda: self._operands(call, run), fixed)
 
     def _operands(self, call: Call, run: str) -> list[tuple[Ref, Any]]:
         if run == "emulated":

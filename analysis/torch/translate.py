@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections import Counter
 from collections.abc import Callable
@@ -111,7 +112,7 @@ class Translator:
         """Write what a call computed."""
         source = call.viewed
         if source is not None:
-            with self._at(call):
+            with self._at(call), contextlib.suppress(NoRule):  # of numbers that are not known: so is what reads it
                 for ref in call.results:
                     self.memory.view(ref, source)
             return

@@ -26,6 +26,7 @@ from .sample import Sample
 __all__ = ["Watch"]
 
 _FINE_ENOUGH = 16  # significand bits of a policy's formats to which a run in binary32 is as good as exact
+_UNSEEN = "a watch sees those of the thread that began the step, and kernels of torch.compile not at all"
 REFERENCES = ("auto", "float64", "live")
 
 
@@ -39,7 +40,8 @@ class Watch:
     nonfinite : list of NonFinite
         Calls that made infinities or NaN.
     alarms : list of str
-        Steps that were not sampled and left non-finite gradients or weights.
+        Steps that were not sampled and left non-finite gradients or weights, and sampled ones in which no call was
+        seen.
     steps, sampled : int
         How many steps were begun, and how many of them followed.
     seeded, escapes : Counter
@@ -155,6 +157,9 @@ class Watch:
         sample.__exit__(None, None, None)
         self._narrow |= sample.narrow > 0
         self.sampled += 1
+        if sample.calls == 0:
+            self.alarms.append(f"step {sample.step} was sampled, and no operation was seen in it: {_UNSEEN}")
+            say(f"floatemu: {self.alarms[-1]}")
         self.seeded += sample.seeded
         self.escapes += sample.escapes
         self.nonfinite += sample.found

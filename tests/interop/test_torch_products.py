@@ -106,7 +106,13 @@ def test_transforms_are_refused_in_words():
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-def test_scripted_parts_are_refused():
-    model = torch.nn.Sequential(torch.jit.script(torch.nn.Linear(2, 2)))
-    with pytest.raises(fe.UnsupportedError, match="0 is a ScriptModule"):
-        ft.emulate(model)
+def test_scripted_and_compiled_parts_are_refused():
+    linear, compiled = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    compiled.compile(backend="eager")
+    for part, what in (
+        (torch.jit.script(linear), "a ScriptModule"),
+        (torch.compile(linear), "compiled"),
+        (compiled, "compiled"),
+    ):
+        with pytest.raises(fe.UnsupportedError, match=f"0 is {what}, which shows nothing"):
+            ft.emulate(torch.nn.Sequential(part))

@@ -145,6 +145,13 @@ def test_intervals_do_not_depend_on_the_scale_that_was_used() -> None:
     assert (found[0].low, found[0].high) == (found[1].low, found[1].high)
 
 
+def test_an_optimiser_that_runs_the_model_itself_is_refused() -> None:
+    net = torch.nn.Linear(2, 1)
+    optimiser = torch.optim.LBFGS(net.parameters())
+    with pytest.raises(UnsupportedError, match=r"LBFGS.step needs a closure .*; train with an optimiser"):
+        an.amp.train(net, [(torch.ones(1, 2), None)], lambda y, _: y.sum(), optimiser)
+
+
 def test_policies_of_any_formats_and_a_scale_that_stays() -> None:
     policy = an.Policy.named("torch_amp:e4m3fn/e5m2+bf16")
     node = an.Node(0, "matmul", direction="backward")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,26 @@ def test_the_module_is_left_without_hooks() -> None:
     with pytest.raises(UnsupportedError, match=r"the loss is a tensor of shape \(5, 3\); accepted: a tensor with one"):
         an.record(case.module, *case.inputs, loss=lambda y: y)
     assert [one for one in case.module.modules() if one._forward_hooks or one._forward_pre_hooks] == []
+
+
+def test_switches_of_the_process_are_as_before_when_several_threads_have_recorded() -> None:
+    before, together = torch._C._get_mkldnn_enabled(), threading.Barrier(3)
+
+    def meet(y: Any) -> Any:
+        together.wait(10)
+        return y
+
+    def record() -> None:
+        found.append(an.record(Around(meet), torch.ones(3, 4), loss=lambda y: y.sum()))
+
+    found: list[an.Tape] = []
+    threads = [threading.Thread(target=record) for _ in range(3)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert len({len(tape.nodes) for tape in found}) == 1
+    assert torch._C._get_mkldnn_enabled() == before
 
 
 def test_a_forward_pass_alone() -> None:

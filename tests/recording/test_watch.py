@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -186,7 +187,7 @@ def test_the_producer_is_named_with_place_and_values(name: str, policy: str | No
     assert (first.run, first.op, first.direction, first.cause, first.path) == ("live", op, direction, cause, "")
     assert first.site.startswith("test_watch.py:")
     assert len(first.operands) >= 1
-    assert first.text.startswith(f"step 0, live run: {op} in no module (test_watch.py:")
+    assert first.text.startswith(f"step 0, live run: {op} in the model itself (test_watch.py:")
     assert next(row.op for row in w.rows if row.producer) == op
 
 
@@ -203,6 +204,66 @@ def test_masks_are_meant_and_a_row_that_is_all_masked_is_not() -> None:
     with an.watch(layer, "bf16", every=1) as w, w.step():
         layer(torch.ones(1, 3)) + torch.full((1, 3), torch.finfo(torch.float32).min)  # infinite in bfloat16
     assert w.first_nonfinite is None
+
+
+def _positions(y: Any) -> Any:
+    """Buckets of distances as T5 has them: the logarithm of 0 is computed, and not chosen."""
+    distance = torch.arange(3)
+    far = (torch.log(distance.float() / 2) + 2).long()
+    return y + torch.where(distance < 2, distance, far.clamp(max=3))
+
+
+def _spelled(y: Any) -> Any:
+    """Of alignments that are too short the probability is zero."""
+    return nn.functional.ctc_loss(y.log_softmax(-1)[:, None], torch.tensor([[1, 2]]), [3], [2])
+
+
+@pytest.mark.parametrize("policy", [None, "bf16"])
+@pytest.mark.parametrize("function", [_positions, _spelled])
+def test_infinities_that_are_no_fault_of_the_training_are_meant(function: Any, policy: str | None) -> None:
+    torch.manual_seed(0)
+    net = Faulty(lambda y: function(y).sum())
+    with an.watch(net, policy, every=1) as w, w.step():
+        net(torch.randn(3, 4)).backward()
+    assert max(row.nonfinite for row in w.rows) > 0  # or there was nothing to forgive
+    assert w.nonfinite == []
+    with an.watch(net, policy, every=1) as w, w.step():
+        net(torch.randn(3, 4) * torch.inf)
+    assert w.nonfinite != []
+
+
+def test_integers_too_large_for_a_format_are_an_error_like_others() -> None:
+    net = Faulty(lambda y: (y + (torch.arange(3) * 40000).float() * 1.0).sum())
+    with an.watch(net, "binary16", every=1) as w, w.step():
+        net(torch.randn(3, 4))
+    assert w.first_nonfinite is not None
+    assert (w.first_nonfinite.op, w.first_nonfinite.cause, w.first_nonfinite.value) == ("mul", "rounding", 80000.0)
+
+
+def test_a_step_in_which_nothing_was_seen_is_told() -> None:
+    layer = nn.Linear(2, 1)
+    thread = threading.Thread(target=lambda: layer(torch.ones(1, 2)).sum().backward())
+    with an.watch(layer, every=1) as w, w.step():
+        thread.start()
+        thread.join()
+    (alarm,) = w.alarms
+    assert alarm.startswith("step 0 was sampled, and no operation was seen in it: a watch sees those of the thread")
+
+
+def test_a_closure_within_the_optimisers_step_is_forward_and_backward() -> None:
+    case = make("mlp")
+    optimiser = torch.optim.LBFGS(case.module.parameters(), max_iter=2)
+
+    def closure() -> Any:
+        optimiser.zero_grad()
+        loss = case.run()
+        loss.backward()
+        return loss
+
+    with an.watch(case.module, every=1) as w, w.step():
+        optimiser.step(closure)
+    assert {row.direction for row in w.rows if row.path == "0"} == {"forward", "backward"}
+    assert {row.direction for row in w.rows if row.path == "optimizer"} >= {"update"}
 
 
 def test_an_overflow_of_the_policy_alone_is_told_with_what_was_needed() -> None:
@@ -273,11 +334,13 @@ def test_steps_may_be_begun_without_a_block_and_nothing_is_left_behind() -> None
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_what_cannot_be_watched_is_refused() -> None:
-    layer = nn.Linear(2, 1)
+    layer, compiled = nn.Linear(2, 1), nn.Linear(2, 2)
+    compiled.compile(backend="eager")
     narrow = an.Policy("n", (an.Rule(an.Numerics(accumulate="binary16", result="binary16")),))
     unit = fe.matrix.find("H100", "e4m3fn", "fp32", "wgmma")
     for given, message in (
         ((torch.compile(layer),), "is compiled: its kernels call no operation"),
+        ((nn.Sequential(compiled),), r"0 is compiled: .* watch the model before .compile\(\) is called"),
         ((layer, "bf16", 0), "every=0; accepted: an integer >= 1"),
         ((layer, narrow), "asks for sums in binary16"),
         ((layer, an.Policy("u", (an.Rule(an.Numerics(unit=unit)),))), "a watch adds in binary32 or more"),

@@ -140,7 +140,7 @@ def emulate(module: Any, recipe: Recipe | str = "fp8_tensor") -> Emulation:
     Raises
     ------
     UnsupportedError
-        If ``module`` is no module or has scripted parts, or the recipe is unknown.
+        If ``module`` is no module or has scripted or compiled parts, or the recipe is unknown.
     ProjectionError
         Within ``with``, if the model makes a product in one of ``torch.func``'s transforms, such as ``vmap``.
 
@@ -164,10 +164,11 @@ def emulate(module: Any, recipe: Recipe | str = "fp8_tensor") -> Emulation:
     """
     if not isinstance(module, torch.nn.Module):
         raise UnsupportedError(f"module is {type(module).__name__}; give a torch.nn.Module")
-    scripted = [path for path, one in module.named_modules() if isinstance(one, torch.jit.ScriptModule)]
-    if scripted:
-        raise UnsupportedError(
-            f"{scripted[0] or type(module).__name__} is a ScriptModule, which shows nothing of the functions that it "
-            "calls; give the model with the module it was made from"
-        )
+    for path, one in module.named_modules():
+        scripted = isinstance(one, torch.jit.ScriptModule)
+        if scripted or hasattr(one, "_orig_mod") or getattr(one, "_compiled_call_impl", None) is not None:
+            raise UnsupportedError(
+                f"{path or type(module).__name__} is {'a ScriptModule' if scripted else 'compiled'}, which shows "
+                "nothing of the functions that it calls; give the model with the module as it was before"
+            )
     return Emulation(module, get_recipe(recipe))

@@ -89,9 +89,8 @@ def codes(x: Any) -> Any:
 
 def array(x: Any) -> Array:
     """The numbers of a tensor on the CPU: a view of its memory, or binary32 copies of numbers that numpy has not."""
-    x = x.resolve_neg()
     if x.dtype not in NARROW:
-        return np.asarray(x.numpy())
+        return np.asarray(x.numpy(force=True))  # also where signs are turned in the view alone, or zeros have no memory
     wide = np.empty(x.shape, np.float32)
     torch.from_numpy(wide).copy_(x)
     return wide
