@@ -44,7 +44,7 @@ class Preset:
     --------
     >>> from floatemu.presets import get
     >>> get("torch").evidence, get("torch").targets[:3]
-    ('measured: torch 2.13.0, torch 2.14.1', ('binary16', 'bfloat16', 'e4m3fn'))
+    ('measured: torch 2.13.0, torch 2.14.1, torch 2.15.0', ('binary16', 'bfloat16', 'e4m3fn'))
     """
 
     name: str

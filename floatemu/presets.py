@@ -117,7 +117,7 @@ _TABLE = (
             Rule(FNUZ, via="binary32"),
             _TORCH_E8M0,
         ),
-        ("torch 2.13.0", "torch 2.14.1"),
+        ("torch 2.13.0", "torch 2.14.1", "torch 2.15.0"),
         "pytorch, torch/headeronly/util/Float8_*.h; saturation of e4m3fn: pull request #178817; NaNs of bfloat16 "
         "are 0x7fc0 where a number is not in a full vector",
     ),
@@ -132,7 +132,7 @@ _TABLE = (
             Rule(FNUZ, via="binary32"),
             _TORCH_E8M0,
         ),
-        ("torch 2.11.0", "torch 2.12.1"),
+        ("torch 2.9.0", "torch 2.10.0", "torch 2.11.0", "torch 2.12.1"),
         "pytorch before pull request #178817",
     ),
     Preset(

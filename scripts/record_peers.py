@@ -52,9 +52,12 @@ ENVIRONMENTS: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     ("torch", "2.13.0", "torch==2.13.0 numpy", {"torch": "torch"}),
 )  # fmt: skip
 LARGE: tuple[tuple[str, str, str, dict[str, str]], ...] = (
+    ("torch", "2.9.0", "torch==2.9.0 numpy", {"torch": "torch_2.12"}),
+    ("torch", "2.10.0", "torch==2.10.0 numpy", {"torch": "torch_2.12"}),
     ("torch", "2.11.0", "torch==2.11.0 numpy", {"torch": "torch_2.12"}),
     ("torch", "2.12.1", "torch==2.12.1 numpy", {"torch": "torch_2.12"}),
     ("torch", "2.14.1", "torch==2.14.1 numpy", {"torch": "torch"}),
+    ("torch", "2.15.0", "torch==2.15.0 numpy", {"torch": "torch"}),
     ("qtorch", "0.3.0", "qtorch==0.3.0 torch==2.14.1 numpy ninja setuptools", {"qpytorch": "qpytorch"}),
 )  # fmt: skip
 
