@@ -166,8 +166,8 @@ class _PlainKernels:
     def enter(self) -> None:
         with self._lock:
             if self._inside == 0:
-                self._stack.enter_context(_without_mkldnn())
-                self._stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+                for library in ("mkldnn", "cudnn"):
+                    self._stack.enter_context(_without(library))
             self._inside += 1
 
     def leave(self) -> None:
@@ -184,7 +184,8 @@ _PLAIN = _PlainKernels()
 def plain_kernels() -> Iterator[None]:
     """Switch oneDNN and cuDNN off: their kernels, such as whole recurrent layers, show nothing of what is inside.
 
-    The public switch of oneDNN warns about hardware that is not there, and a warning is an error to some.
+    Their public switches touch more than that, hardware that is not there or how float32 products are made, and warn
+    of it; a warning is an error to some.
     """
     _PLAIN.enter()
     try:
@@ -194,10 +195,10 @@ def plain_kernels() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_mkldnn() -> Iterator[None]:
-    get, put = getattr(torch._C, "_get_mkldnn_enabled", None), getattr(torch._C, "_set_mkldnn_enabled", None)
+def _without(library: str) -> Iterator[None]:
+    get, put = (getattr(torch._C, f"_{verb}_{library}_enabled", None) for verb in ("get", "set"))
     if get is None or put is None:
-        with torch.backends.mkldnn.flags(enabled=False):
+        with getattr(torch.backends, library).flags(enabled=False):
             yield
         return
     before = get()

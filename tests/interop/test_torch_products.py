@@ -40,6 +40,11 @@ HANDLED = {
     "no result by name": lambda: torch.matmul(SQUARE, other=VECTOR, out=None),
     "a layer by name": lambda: functional.linear(input=BATCH, weight=SQUARE),
 }
+if hasattr(torch, "foreach"):  # from torch 2.15 on
+    HANDLED |= {
+        "foreach.mm": lambda: torch.foreach.mm([SQUARE], [SQUARE.t()])[0],
+        "_foreach_mm": lambda: torch._foreach_mm((SQUARE,), mat2=[SQUARE])[0],
+    }
 LEFT = {
     "linalg_multi_dot": lambda: torch.linalg.multi_dot([SQUARE, SQUARE, SQUARE]),
     "linalg_matrix_power": lambda: torch.linalg.matrix_power(SQUARE, 3),
@@ -105,7 +110,7 @@ def test_transforms_are_refused_in_words():
             emulation.module()
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 def test_scripted_and_compiled_parts_are_refused():
     linear, compiled = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
     compiled.compile(backend="eager")

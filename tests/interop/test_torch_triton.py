@@ -12,6 +12,7 @@ pytest.importorskip("torch.nn", reason="torch is not installed")
 pytest.importorskip("triton", reason="triton, which makes code for a GPU, is not installed")
 import torch
 import triton
+import triton.language as tl
 from torch_numbers import HALVES, NARROW, SINGLES, near
 from triton.backends.compiler import GPUTarget
 
@@ -35,7 +36,21 @@ def interpreter():
 
 
 @pytest.fixture
-def interpreted(monkeypatch, interpreter):
+def language():
+    """Put Triton's language back afterwards: up to 3.5.0 its interpreter stays in it, and the compiler is lost."""
+    places = (tl, tl.core, tl.math, tl.core.tensor, tl.core.dtype, tl.core.tensor_descriptor_base)
+    before = [dict(vars(place)) for place in places]
+    yield
+    for place, names in zip(places, before, strict=True):
+        for name, value in list(vars(place).items()):
+            if name not in names:
+                delattr(place, name)
+            elif value is not names[name]:
+                setattr(place, name, names[name])
+
+
+@pytest.fixture
+def interpreted(monkeypatch, interpreter, language):
     """Every tensor goes through the kernel, which Triton's interpreter runs."""
     monkeypatch.setattr(triton_kernel, "compiled", lambda: interpreter)
     monkeypatch.setattr(triton_kernel, "BLOCK", 1 << 17)

@@ -234,7 +234,7 @@ def test_a_forward_pass_alone() -> None:
     assert (tape.name, list(tape.targets)) == ("alone", ["result"])
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 def test_what_cannot_be_seen_is_refused() -> None:
     linear = nn.Linear(2, 1)
     with pytest.raises(UnsupportedError, match="OptimizedModule is compiled: its kernels call no operation"):

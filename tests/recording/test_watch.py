@@ -332,7 +332,7 @@ def test_steps_may_be_begun_without_a_block_and_nothing_is_left_behind() -> None
     assert w.shadow(layer.weight) is None
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
 def test_what_cannot_be_watched_is_refused() -> None:
     layer, compiled = nn.Linear(2, 1), nn.Linear(2, 2)
     compiled.compile(backend="eager")

@@ -43,6 +43,13 @@ def add_matmul(product: Product, c: Any, *factors: Any, beta: float = 1, alpha: 
     return y if beta == 0 else c * beta + y
 
 
+def each_matmul(product: Product, first: Any, mat2: Any) -> Any:
+    """As ``torch.foreach.mm``: a product of each pair of two lists; NotImplemented for integers."""
+    if not all(x.is_floating_point() for x in (*first, *mat2)):
+        return NotImplemented
+    return tuple(matmul(product, a, b) for a, b in zip(first, mat2, strict=True))
+
+
 def einsum(product: Product, equation: Any, *operands: Any) -> Any:
     """As ``torch.einsum`` of two operands; NotImplemented where it is no single product of matrices.
 

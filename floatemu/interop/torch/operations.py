@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from floatemu.interop.torch.contractions import Product, add_matmul, einsum, inner, linear, matmul
+from floatemu.interop.torch.contractions import Product, add_matmul, each_matmul, einsum, inner, linear, matmul
 from floatemu.interop.torch.convolutions import convolution, transposed
 from floatemu.interop.torch.recurrent import CELLS, LAYERS
 
@@ -48,6 +48,11 @@ HANDLERS |= {
     getattr(place, name): ("matmul", make)
     for place in (torch, torch.Tensor)
     for name, make in PRODUCTS.items()
+    if hasattr(place, name)
+}
+HANDLERS |= {
+    getattr(place, name): ("matmul", each_matmul)
+    for place, name in ((torch, "_foreach_mm"), (getattr(torch, "foreach", None), "mm"))  # from torch 2.15 on
     if hasattr(place, name)
 }
 HANDLERS |= dict.fromkeys((torch.conv1d, torch.conv2d, torch.conv3d), ("convolution", convolution))

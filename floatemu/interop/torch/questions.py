@@ -7,6 +7,7 @@ A question is put to a device, or its answer is known from before, as a hash: so
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -120,7 +121,10 @@ def _operation(name: str, dtype: Any) -> Question:
 @contextlib.contextmanager
 def _precision(name: str | None) -> Iterator[None]:
     """How torch may make float32 products, for a while; None: as it is set."""
-    before = torch.get_float32_matmul_precision()
+    with warnings.catch_warnings():
+        # torch 2.9 says, to whoever reads the setting, that there is a newer one.
+        warnings.simplefilter("ignore", UserWarning)
+        before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision(name or before)
     try:
         yield
