@@ -113,6 +113,82 @@ class Made(nn.Module):
         return torch.tanh(self.layer(x) @ mixing.to(x.dtype) + places.to(x.dtype))
 
 
+class Resized(nn.Module):
+    """Images made larger and smaller in every way, and transposed convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(2, 4, 3, padding=1), nn.GroupNorm(2, 4)
+        self.up = nn.ConvTranspose2d(4, 4, 3, stride=2, padding=1, output_padding=1, groups=2, dilation=(2, 1))
+        self.line, self.space = nn.ConvTranspose1d(4, 2, 3), nn.ConvTranspose3d(1, 1, 2, bias=False)
+
+    def forward(self, x: Any) -> Any:
+        resize = nn.functional.interpolate
+        y = self.up(torch.tanh(self.norm(self.first(x))))
+        y = resize(y, size=(5, 9), mode="bilinear") + resize(y, scale_factor=(0.7, 0.5), mode="nearest")[..., :5, :1]
+        y = resize(y, size=(6, 5), mode="bicubic", align_corners=True) + resize(y, size=(6, 5), mode="nearest-exact")
+        line = resize(self.line(y[:, :, 0]), scale_factor=1.5, mode="linear", align_corners=True)
+        space = resize(self.space(y[:, :1, None]), size=(2, 3, 4), mode="trilinear")
+        return line.flatten(1) + space.flatten(1)[:, :1] + resize(y, size=2, mode="area").sum((1, 2, 3))[:, None]
+
+
+class Pools(nn.Module):
+    """Windows of unequal size: at the rim, beyond it, and where an axis is no multiple of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(2, 3, 2)
+        self.pools = nn.ModuleList(
+            [
+                nn.AvgPool2d(3, 2, padding=1, count_include_pad=False),
+                nn.AvgPool2d((2, 3), 2, padding=1, ceil_mode=True),
+                nn.MaxPool2d(3, 2, ceil_mode=True),
+                nn.AdaptiveAvgPool2d((3, 2)),
+                nn.AdaptiveMaxPool2d((2, 3)),
+                nn.LPPool2d(3.0, 2),
+            ]
+        )
+        self.deep = nn.ModuleList(
+            [nn.MaxPool3d(2, padding=1), nn.AvgPool3d(2, divisor_override=3), nn.LocalResponseNorm(2)]
+        )
+
+    def forward(self, x: Any) -> Any:
+        y = self.first(x)
+        found = [pool(y.sigmoid()).flatten(1) for pool in self.pools]
+        return torch.cat([*found, *(pool(y.sigmoid()[:, None]).flatten(1) for pool in self.deep)], 1)
+
+
+class Ranks(nn.Module):
+    """What is chosen by rank, running sums, and what is left of divisions; powers that are no products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 6)
+
+    def forward(self, x: Any) -> Any:
+        z = self.layer(x).tanh()
+        best, places = z.topk(3, 1)
+        y = z.scatter(1, places, best.softmax(1)) + z.sort(0, descending=True).values.cumsum(1)
+        y = y + z.kthvalue(2, 1, True).values + z.median(0).values + z.cumsum(0).gather(1, places).sum(1, keepdim=True)
+        positive = z.abs() + 0.5
+        y = y + positive.pow(1.3) + positive**z + 2.0**z + positive.log2() + positive.log10() + z.exp2() + z.tan()
+        y = y + z.fmod(0.7) + z.remainder(0.3) + z.frac() + (z - (3 * z).detach().round())
+        y = y + torch.lerp(z, x[:, :1], z.sigmoid())
+        return nn.functional.pad(y.tanh(), (1, -1, 0, 1), value=0.75)
+
+
+class Bags(nn.Module):
+    """Bags of embeddings, added and averaged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.added, self.mean = nn.EmbeddingBag(9, 4, mode="sum", padding_idx=3), nn.EmbeddingBag(9, 4)
+        self.head = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))
+
+    def forward(self, tokens: Any, starts: Any, factors: Any) -> Any:
+        return self.head(torch.tanh(self.added(tokens, starts, factors) * self.mean(tokens, starts)))
+
+
 def _labels(count: int, classes: int) -> Any:
     return torch.arange(count) % classes
 
@@ -236,6 +312,12 @@ MODELS: dict[str, Callable[[], Case]] = {
     "bfloat16": lambda: Case(Residual().bfloat16(), (torch.randn(5, 6).bfloat16(),), _entropy),
     "group norm": lambda: Case(
         nn.Sequential(nn.Conv1d(3, 4, 2), nn.GroupNorm(2, 4), nn.ELU()), (torch.randn(2, 3, 6),), _curve
+    ),
+    "resized": lambda: Case(Resized(), (torch.randn(2, 2, 4, 5),), _curve),
+    "pools": lambda: Case(Pools(), (torch.randn(2, 2, 7, 9),), _curve),
+    "ranks": lambda: Case(Ranks(), (torch.randn(5, 4),), _curve),
+    "bags": lambda: Case(
+        Bags(), (torch.tensor([1, 5, 3, 2, 8, 5]), torch.tensor([0, 3, 3]), torch.linspace(0.5, 1.0, 6)), _entropy
     ),
     "made inside": lambda: Case(Made(), (torch.randn(3, 4),), _entropy),
     "masked": lambda: Case(Masked(), (torch.randn(6, 4),), _curve),

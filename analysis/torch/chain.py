@@ -18,12 +18,14 @@ from floatemu.errors import UnsupportedError
 from ..arithmetics.emulated import Rounder
 from ..policy import Numerics, Policy
 from ..tape import Node
+from . import kernels
 from .calls import Call, Ref, flatten, map_refs, tensor_at
 from .names import is_move, kept_outputs, plain, policy_name
 from .private import storage_key
 
 __all__ = ["Chain", "Computed", "Outside", "carrier_of", "check_policy", "laid_out"]
 
+_NARROW = ("_grouped_mm", "_embedding_bag", "_embedding_bag_forward_only")
 _LEAST_SUMS = 24  # significand bits of an accumulator that the carriers' sums may stand for
 
 
@@ -228,6 +230,8 @@ class Chain:
             found = self._again(call) if own is None else own(self, call, results)
         except (RuntimeError, NotImplementedError, TypeError, KeyError, IndexError):
             return self._seed(call, results, call.name)
+        if call.func in _WITHOUT_WIDE:  # whose lists of integers, such as which bag an index is in, are its own affair
+            found = [x if ref.dtype.is_floating_point else y for x, y, ref in zip(found, results, call.results)]
         if len(found) < len(results) or any(tuple(x.shape) != ref.shape for x, ref in zip(found, call.results)):
             return self._seed(call, results, call.name)
         found = [x.to(self.kind(ref.dtype)) for x, ref in zip(found, call.results)]  # themselves, where they are of it
@@ -266,7 +270,10 @@ class Chain:
         both = map_refs((call.args, call.kwargs), (Ref, torch.dtype), given)
         if not call.operands and both[1].get("dtype") is None and _takes_dtype(call.func):
             both[1]["dtype"] = self.kind(call.results[0].dtype)  # the program's default is no default here
-        found = call.func(*both[0], **both[1])
+        rule = _WITHOUT_WIDE.get(call.func)
+        found = NotImplemented if rule is None else rule(*both[0], **both[1])
+        if found is NotImplemented:
+            found = call.func(*both[0], **both[1])
         parts = list(flatten(found, torch.Tensor))
         # what was written to is read where it lies
         return parts + [self.at(ref) for ref in call.results[len(parts) :]]
@@ -339,6 +346,11 @@ class Chain:
 def _takes_dtype(func: Any) -> bool:
     return any(one.name == "dtype" for one in func._schema.arguments)
 
+
+# Kernels for binary32 and narrower numbers alone, or that give other lists of integers for these, made of others.
+_WITHOUT_WIDE = {
+    func: rule for func, rule in kernels.DECOMPOSITIONS.items() if plain(str(func.overloadpacket)) in _NARROW
+}
 
 _AS_IT_IS = Numerics()
 _WIDEST = fe.get_format("binary64")

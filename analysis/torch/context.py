@@ -57,12 +57,15 @@ class Context:
         The call that is being translated.
     notes : dict
         What a forward rule leaves for its backward rule, by storage number.
+    results : tuple of Tensor
+        What the call gave in the recorded run.
     frozen : Counter
         Integers and booleans that were computed from real numbers and are kept as recorded, by operation.
     """
 
     builder: Builder
     call: Call | None = None
+    results: tuple[Any, ...] = ()
     notes: dict[int, Any] = field(default_factory=dict)
     frozen: Counter[str] = field(default_factory=Counter)
     _casts: dict[int, Var] = field(default_factory=dict)

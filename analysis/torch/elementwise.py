@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..arithmetics.base import Array
 from ..ops import Var, absolute, maximum, minimum, relu
 from .context import Context, NoRule
 
-__all__ = ["DECISIONS", "RULES"]
+__all__ = ["DECISIONS", "RULES", "STEPS"]
 
 
 def _binary(op: str) -> Callable[..., Var]:
@@ -33,17 +34,38 @@ def _rsub(c: Context, x: Any, y: Any, alpha: Any = 1) -> Var:
 
 
 def _power(c: Context, x: Any, y: Any) -> Var:
-    if not isinstance(y, (int, float)) or not isinstance(x, Var):
-        raise NoRule
     base, one = c.real(x), c.builder.constant(1.0)
+    if not isinstance(y, (int, float)):
+        return _by_logarithm(c, base, c.real(y))
     if abs(y) == 0.5:
         return base.sqrt() if y > 0 else c.builder.apply("rsqrt", base)
     if y != int(y) or not 1 <= abs(y) <= 16:
-        raise NoRule
+        return _by_logarithm(c, base, c.real(y))
     found = base
     for _ in range(int(abs(y)) - 1):
         found = found * base
     return found if y > 0 else one / found
+
+
+def _by_logarithm(c: Context, base: Var, exponent: Var) -> Var:
+    # a power of a negative number, and 0^0, are no exponentials
+    if (base.value < 0).any() or ((base.value == 0).any() and (exponent.value <= 0).any()):
+        raise NoRule
+    return c.builder.elementwise("mul", exponent, base.log()).exp()
+
+
+def _remainder(step: Callable[[Array], Array]) -> Callable[..., Var]:
+    # what is left beyond a whole number of y; how many that are stays as it was
+    def rule(c: Context, x: Any, y: Any = 1.0) -> Var:
+        x, y = c.real(x), c.real(y)
+        with np.errstate(all="ignore"):
+            whole = step(x.value / y.value)
+        assert c.call is not None
+        c.frozen[c.call.name] += 1
+        found: Var = x - c.builder.leaf("constant", whole) * y
+        return found
+
+    return rule
 
 
 def _clamp(c: Context, x: Any, low: Any = None, high: Any = None) -> Var:
@@ -75,9 +97,7 @@ def _masked_fill(c: Context, x: Any, mask: Any, value: Any) -> Var:
 
 def _lerp(c: Context, start: Any, end: Any, weight: Any) -> Var:
     low, high, share = c.real(start), c.real(end), c.real(weight)
-    if share.value.size != 1:
-        raise NoRule
-    if abs(share.value.item()) < 0.5:  # as torch does it: from the nearer end
+    if share.value.size != 1 or abs(share.value.item()) < 0.5:  # a number: from the nearer end, as torch does it
         return low + share * (high - low)
     return high - (high - low) * (c.builder.constant(1.0) - share)
 
@@ -240,6 +260,13 @@ RULES: dict[str, Callable[..., Any]] = {
     "expm1": lambda c, x: c.real(x).exp() - c.builder.constant(1.0),
     "square": lambda c, x: c.real(x) * c.real(x),
     "pow": _power,
+    "frac": _remainder(np.trunc),
+    "fmod": _remainder(np.trunc),
+    "remainder": _remainder(np.floor),
+    "exp2": lambda c, x: (c.real(x) * c.builder.constant(math.log(2.0))).exp(),
+    "log2": lambda c, x: c.real(x).log() / c.builder.constant(math.log(2.0)),
+    "log10": lambda c, x: c.real(x).log() / c.builder.constant(math.log(10.0)),
+    "tan": lambda c, x: c.builder.apply("sin", c.real(x)) / c.builder.apply("cos", c.real(x)),
     "abs": lambda c, x: absolute(c.real(x)),
     "sign": _sign,
     "sgn": _sign,
@@ -274,6 +301,9 @@ RULES: dict[str, Callable[..., Any]] = {
     "contiguous": _same,
 }
 """By name without overload; in-place forms end in an underscore and are found under the plain name."""
+
+STEPS = frozenset(("floor", "ceil", "round", "trunc", "histc", "bincount", "floor_divide"))
+"""Operations whose results are whole numbers, which stay as recorded, like other integers that depend on real ones."""
 
 DECISIONS: dict[str, Callable[..., Any]] = {
     **{name: _compare(name) for name in ("gt", "ge", "lt", "le", "eq", "ne")},

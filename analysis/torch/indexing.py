@@ -12,7 +12,7 @@ from ..ops import Var, scatter_add
 from .context import Context, NoRule
 from .memory import overlay, take
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "along"]
 
 
 def _matmul(c: Context, x: Any, y: Any) -> Var:
@@ -92,13 +92,36 @@ def _zeros(c: Context, x: Var) -> bool:
     return c.builder.nodes[x.ref.node].op == "constant" and not x.value.any()
 
 
-def _along(c: Context, shape: tuple[int, ...], dim: int, index: Any) -> Array:
-    fixed = c.fixed(index)
+def along(shape: tuple[int, ...], dim: int, index: Array) -> Array:
+    """Return the positions in a flat array that indices along an axis mean.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the array.
+    dim : int
+    index : ndarray of int64
+        Of as many axes.
+
+    Returns
+    -------
+    ndarray of int64
+        Shape of ``index``.
+
+    Examples
+    --------
+    >>> along((2, 3), 1, np.array([[2], [0]])).tolist()
+    [[2], [3]]
+    """
     if not shape:
-        return np.zeros(fixed.shape, dtype=np.int64)
-    grid: list[Array] = list(np.indices(fixed.shape))
-    grid[dim % len(shape)] = fixed
+        return np.zeros(index.shape, dtype=np.int64)
+    grid: list[Array] = list(np.indices(index.shape))
+    grid[dim % len(shape)] = index
     return np.asarray(np.ravel_multi_index(grid, shape), dtype=np.int64)
+
+
+def _along(c: Context, shape: tuple[int, ...], dim: int, index: Any) -> Array:
+    return along(shape, dim, c.fixed(index))
 
 
 def _gather(c: Context, x: Any, dim: int, index: Any, sparse_grad: bool = False) -> Var:
@@ -143,13 +166,17 @@ def _select_scatter(c: Context, x: Any, source: Any, dim: int, index: int) -> Va
 def _pad(c: Context, x: Any, pad: Sequence[int], value: Any = 0) -> Var:
     x = c.real(x)
     sides = [(0, 0)] * (len(x.shape) - len(pad) // 2) + list(zip(pad[::2], pad[1::2]))[::-1]
-    if value != 0 and value is not None:
-        raise NoRule
     cut = tuple((max(0, -low), n - max(0, -high), 1) for (low, high), n in zip(sides, x.shape))
     if any(one != (0, n, 1) for one, n in zip(cut, x.shape)):
         x = c.builder.apply("slice", x, slices=cut)
     inside = tuple((max(0, low), max(0, low) + n, 1) for (low, _), n in zip(sides, x.shape))
-    return c.builder.apply("embed", x, slices=inside, shape=c.shape)
+    found = c.builder.apply("embed", x, slices=inside, shape=c.shape)
+    if not value:
+        return found
+    within = np.zeros(c.shape, np.bool_)
+    within[tuple(slice(*one) for one in inside)] = True
+    filled = c.real(value).broadcast(c.shape)
+    return c.builder.apply("select", c.builder.leaf("constant", within), found, filled)
 
 
 def _triangle(rule: Callable[..., Array]) -> Callable[..., Var]:

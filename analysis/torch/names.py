@@ -14,7 +14,10 @@ _MOVES = frozenset(
     ones_like pixel_shuffle repeat roll scalar_tensor scatter select_backward select_scatter slice_backward
     slice_scatter stack tril triu unfold_backward view_copy where zero zeros zeros_like _amp_update_scale
     max_pool2d_with_indices max_pool2d_with_indices_backward reflection_pad1d reflection_pad2d replication_pad1d
-    replication_pad2d
+    replication_pad2d topk sort kthvalue median nanmedian mode cummax cummin masked_select adaptive_max_pool2d
+    adaptive_max_pool2d_backward adaptive_max_pool3d adaptive_max_pool3d_backward max_pool3d_with_indices
+    max_pool3d_with_indices_backward upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
+    _upsample_nearest_exact2d _upsample_nearest_exact3d
     """.split()
 )
 
@@ -27,8 +30,9 @@ FILLS = frozenset(
 """Operations whose infinities are meant, such as those of an attention mask."""
 
 _SPEAKS = {
-    "matmul": "mm bmm addmm baddbmm addbmm addmv mv dot vdot linear convolution _convolution convolution_backward "
-    "mkldnn_convolution einsum _scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_attention_math "
+    "matmul": "mm bmm _grouped_mm addmm baddbmm addbmm addmv mv dot vdot linear convolution _convolution "
+    "convolution_backward mkldnn_convolution einsum _scaled_dot_product_attention_math "
+    "_scaled_dot_product_flash_attention_for_cpu "
     "_scaled_dot_product_flash_attention_for_cpu_backward _scaled_dot_product_flash_attention "
     "_scaled_dot_product_flash_attention_backward _scaled_dot_product_efficient_attention "
     "_scaled_dot_product_efficient_attention_backward _scaled_dot_product_cudnn_attention "
@@ -37,7 +41,8 @@ _SPEAKS = {
     "log": "_log_softmax _log_softmax_backward_data log1p log2 log10 binary_cross_entropy "
     "binary_cross_entropy_with_logits",
     "sum": "mean cumsum nll_loss_forward nll_loss_backward nll_loss2d_forward mse_loss mse_loss_backward l1_loss "
-    "embedding_dense_backward scatter_add index_add trace avg_pool2d avg_pool2d_backward _adaptive_avg_pool2d",
+    "embedding_dense_backward _embedding_bag _embedding_bag_backward scatter_add index_add trace avg_pool2d "
+    "avg_pool2d_backward avg_pool3d avg_pool3d_backward _adaptive_avg_pool2d _adaptive_avg_pool3d",
     "rsqrt": "native_layer_norm native_layer_norm_backward native_batch_norm native_batch_norm_backward "
     "_native_batch_norm_legit cudnn_batch_norm native_group_norm native_group_norm_backward "
     "_fused_rms_norm _fused_rms_norm_backward var var_mean",

@@ -12,7 +12,7 @@ import torch
 
 from floatemu.errors import UnsupportedError
 
-from .cells import DECOMPOSITIONS
+from . import cells, kernels
 
 __all__ = [
     "Mode",
@@ -233,7 +233,7 @@ def decompositions(known: frozenset[str]) -> dict[Any, Callable[..., Any]]:
     }
     table.update(core_aten_decompositions())
     table.update(get_decompositions([getattr(aten, name) for name in _FUSED if hasattr(aten, name)]))
-    table.update(DECOMPOSITIONS)
+    table.update({**cells.DECOMPOSITIONS, **kernels.DECOMPOSITIONS})
     return {key: rule for key, rule in table.items() if _plain(key) not in _KEPT}
 
 

@@ -13,7 +13,7 @@ import torch
 
 from ..arithmetics.base import Array
 from ..ops import Builder, Var
-from . import attention, elementwise, fused, indexing, windows
+from . import attention, elementwise, fused, indexing, ordering, resizing, windows
 from .calls import Call, Ref, map_refs
 from .context import Context, NoRule
 from .memory import Leaf, Memory, places
@@ -23,11 +23,13 @@ __all__ = ["Translator", "to_numpy"]
 RULES: dict[str, Callable[..., Any]] = {
     **elementwise.RULES,
     **indexing.RULES,
+    **ordering.RULES,
     **windows.RULES,
+    **resizing.RULES,
     **fused.RULES,
     **attention.RULES,
 }
-DECISIONS = elementwise.DECISIONS
+DECISIONS, STEPS = elementwise.DECISIONS, elementwise.STEPS
 _IGNORED = {"dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking", "implicit", "generator"}
 
 
@@ -118,6 +120,7 @@ class Translator:
             return
         with self._at(call):
             start = len(self.builder.nodes)
+            self.context.results = results
             try:
                 found = self._apply(call)
             except NoRule:
@@ -174,7 +177,11 @@ class Translator:
                 self.frozen[call.name] += 1
                 return none
         if rule is None and name.startswith("_foreach_"):
-            rule = _each(RULES.get(name.removeprefix("_foreach_").rstrip("_")))
+            plain = name.removeprefix("_foreach_")
+            rule = _each(RULES.get(plain) or RULES.get(plain.rstrip("_")))
+        if rule is None and name.rstrip("_").removeprefix("_foreach_") in STEPS:
+            self.frozen[call.name] += 1
+            return none
         if rule is None:
             raise NoRule
         return self._by_rule(call, rule, none)

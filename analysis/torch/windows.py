@@ -12,52 +12,83 @@ from ..arithmetics.base import Array
 from ..ops import Var, scatter_add
 from .context import Context, NoRule
 
-__all__ = ["RULES"]
+__all__ = ["RULES", "adaptive", "each", "flat_places"]
 
 
-def _each(given: Any, count: int) -> list[int]:
+def each(given: Any, count: int) -> list[int]:
+    """Return a number for each axis, where one may be given for all.
+
+    Parameters
+    ----------
+    given : int or sequence of int
+    count : int
+    """
     numbers = [given] if isinstance(given, int) else list(given)
     return numbers * count if len(numbers) == 1 else numbers
 
 
+def flat_places(axes: Sequence[Array], space: Sequence[int]) -> Array:
+    """Return where elements of windows lie in an image with its axes flattened.
+
+    Parameters
+    ----------
+    axes : sequence of ndarray of int64
+        For each axis (windows, elements): positions along it; outside of the image there is nothing.
+    space : sequence of int
+        The image's extents.
+
+    Returns
+    -------
+    ndarray of int64
+        (windows of all axes, elements of all axes); -1 outside.
+
+    Examples
+    --------
+    >>> flat_places([np.array([[0], [1]]), np.array([[-1, 0], [1, 2]])], (2, 3)).tolist()
+    [[-1, 0], [1, 2], [-1, 3], [4, 5]]
+    """
+    flat, inside = np.zeros((), np.int64), np.ones((), np.bool_)
+    for i, (at, extent) in enumerate(zip(axes, space, strict=True)):
+        shape = [1] * (2 * len(axes))
+        shape[i], shape[len(axes) + i] = at.shape
+        flat, inside = flat * extent + at.reshape(shape), inside & ((at >= 0) & (at < extent)).reshape(shape)
+    counts = [math.prod(at.shape[k] for at in axes) for k in (0, 1)]
+    return np.where(inside, flat, -1).reshape(counts)
+
+
 def _windows(
-    space: Sequence[int], size: Sequence[int], stride: Any, padding: Any, dilation: Any
-) -> tuple[Array, tuple[int, ...]]:
-    # for each window the flat positions of its elements, -1 outside: (windows, elements), and windows along each axis
+    space: Sequence[int], size: Sequence[int], stride: Any, padding: Any, dilation: Any, ceil: bool = False
+) -> tuple[list[Array], tuple[int, ...]]:
+    # for each axis the positions of its windows' elements, and how many windows there are
     n = len(space)
-    steps, pads, gaps = _each(stride, n) or list(size), _each(padding, n), _each(dilation, n)
-    counts = [(space[i] + 2 * pads[i] - gaps[i] * (size[i] - 1) - 1) // steps[i] + 1 for i in range(n)]
-    flat = np.zeros((*counts, *size), dtype=np.int64)
-    inside = np.ones(flat.shape, dtype=np.bool_)
+    steps, pads, gaps = each(stride, n) or list(size), each(padding, n), each(dilation, n)
+    axes = []
     for i in range(n):
-        at = (np.arange(counts[i]) * steps[i] - pads[i])[:, None] + (np.arange(size[i]) * gaps[i])[None, :]
-        shape = [1] * (2 * n)
-        shape[i], shape[n + i] = at.shape
-        at = at.reshape(shape)
-        flat = flat * space[i] + at
-        inside &= (at >= 0) & (at < space[i])
-    return np.where(inside, flat, -1).reshape(math.prod(counts), math.prod(size)), tuple(counts)
+        room = space[i] + 2 * pads[i] - gaps[i] * (size[i] - 1) - 1
+        count = room // steps[i] + 1
+        if ceil and room % steps[i] and count * steps[i] < space[i] + pads[i]:  # one more, which begins inside
+            count += 1
+        axes.append((np.arange(count) * steps[i] - pads[i])[:, None] + (np.arange(size[i]) * gaps[i])[None, :])
+    return axes, tuple(len(at) for at in axes)
 
 
 class _Convolution:
     """A convolution as one product of matrices for each group."""
 
     def __init__(
-        self, c: Context, x: Var, weight: Var, stride: Any, padding: Any, dilation: Any, turned: bool, groups: int
+        self, c: Context, shape: tuple[int, ...], weight: Var, stride: Any, padding: Any, dilation: Any, groups: int
     ) -> None:
-        if turned:
-            raise NoRule
-        self.x, self.weight, self.groups = x, weight, groups
-        self.batch, self.channels, *space = x.shape
+        self.shape, self.weight, self.groups = shape, weight, groups
+        self.batch, self.channels, *space = shape
         self.filters, self.size = weight.shape[0], weight.shape[2:]
         self.space, self.builder = tuple(space), c.builder
-        index, self.counts = _windows(space, self.size, stride, padding, dilation)
-        self.index, self.many = c.builder.leaf("constant", index), len(index)
+        axes, self.counts = _windows(space, self.size, stride, padding, dilation)
+        self.index, self.many = c.builder.leaf("constant", flat_places(axes, space)), math.prod(self.counts)
         self.depth = self.channels // groups * math.prod(self.size)
 
-    def columns(self) -> Var:
+    def columns(self, x: Var) -> Var:
         """(groups, batch * windows, channels * elements)."""
-        flat = self.x.reshape((self.batch, self.channels, math.prod(self.space)))
+        flat = x.reshape((self.batch, self.channels, math.prod(self.space)))
         found = self.builder.apply("gather", flat, self.index, axis=2)
         parts = found.reshape((self.batch, self.groups, self.channels // self.groups, self.many, math.prod(self.size)))
         return parts.transpose((1, 0, 3, 2, 4)).reshape((self.groups, self.batch * self.many, self.depth))
@@ -66,9 +97,9 @@ class _Convolution:
         """(groups, filters, channels * elements)."""
         return self.weight.reshape((self.groups, self.filters // self.groups, self.depth))
 
-    def forward(self) -> Var:
+    def forward(self, x: Var) -> Var:
         """(batch, filters, *windows)."""
-        product = self.columns() @ self.kernels().T
+        product = self.columns(x) @ self.kernels().T
         parts = product.reshape((self.groups, self.batch, self.many, self.filters // self.groups))
         return parts.transpose((1, 0, 3, 2)).reshape((self.batch, self.filters, *self.counts))
 
@@ -83,11 +114,11 @@ class _Convolution:
         inner = (self.groups, self.batch, self.many, self.channels // self.groups, math.prod(self.size))
         parts = columns.reshape(inner).transpose((1, 0, 3, 2, 4))
         values = parts.reshape((self.batch, self.channels, self.many, math.prod(self.size)))
-        return scatter_add(values, self.index, 2, math.prod(self.space)).reshape(self.x.shape)
+        return scatter_add(values, self.index, 2, math.prod(self.space)).reshape(self.shape)
 
-    def weight_gradient(self, g: Var) -> Var:
+    def weight_gradient(self, g: Var, x: Var) -> Var:
         """Of the kernels."""
-        return (self.gradient(g).T @ self.columns()).reshape(self.weight.shape)
+        return (self.gradient(g).T @ self.columns(x)).reshape(self.weight.shape)
 
 
 def _convolution(
@@ -102,9 +133,11 @@ def _convolution(
     output_padding: Any,
     groups: int,
 ) -> Var:
-    work = _Convolution(c, c.real(x), c.real(weight), stride, padding, dilation, transposed, groups)
-    found = work.forward()
-    return found if bias is None else found + c.real(bias).reshape((work.filters,) + (1,) * len(work.size))
+    x = c.real(x)
+    # transposed, it is what takes the gradient of a convolution's result to that of its images
+    work = _Convolution(c, c.shape if transposed else x.shape, c.real(weight), stride, padding, dilation, groups)
+    found = work.input_gradient(x) if transposed else work.forward(x)
+    return found if bias is None else found + c.real(bias).reshape((-1,) + (1,) * len(work.size))
 
 
 def _convolution_backward(
@@ -121,13 +154,13 @@ def _convolution_backward(
     groups: int,
     wanted: Sequence[bool],
 ) -> list[Var]:
-    g = c.real(g)
-    work = _Convolution(c, c.real(x), c.real(weight), stride, padding, dilation, transposed, groups)
+    g, x = c.real(g), c.real(x)
+    work = _Convolution(c, (g if transposed else x).shape, c.real(weight), stride, padding, dilation, groups)
     found = []
     if wanted[0]:
-        found.append(work.input_gradient(g))
+        found.append(work.forward(g) if transposed else work.input_gradient(g))
     if wanted[1]:
-        found.append(work.weight_gradient(g))
+        found.append(work.weight_gradient(x, g) if transposed else work.weight_gradient(g, x))
     if wanted[2]:
         total = g
         for axis in (*range(len(g.shape) - 1, 1, -1), 0):
@@ -136,28 +169,82 @@ def _convolution_backward(
     return found
 
 
-def _pool_windows(c: Context, x: Var, size: Any, stride: Any, padding: Any, dilation: Any, ceil: Any) -> Any:
-    space = x.shape[-2:]
-    if ceil:
-        raise NoRule
-    index, counts = _windows(space, _each(size, 2), stride or size, padding, dilation)
-    flat = x.reshape((*x.shape[:-2], math.prod(space)))
-    return flat, index, counts
+class _Pool:
+    """Windows of the last axes of images, which are pooled."""
+
+    def __init__(self, c: Context, x: Var, axes: Sequence[Array], counts: tuple[int, ...]) -> None:
+        n = len(counts)
+        self.builder, self.x = c.builder, x
+        self.index = flat_places(axes, x.shape[-n:])
+        self.leaf = c.builder.leaf("constant", self.index)
+        self.lead, self.counts, self.size = x.shape[:-n], counts, math.prod(x.shape[-n:])
+
+    def elements(self) -> Var:
+        """(..., windows, elements); 0 outside of the image."""
+        return self.builder.apply("gather", self.x.reshape((*self.lead, self.size)), self.leaf, axis=len(self.lead))
+
+    def back(self, spread: Var) -> Var:
+        """Add what belongs to one element of the image."""
+        return scatter_add(spread, self.leaf, len(self.lead), self.size).reshape(self.x.shape)
 
 
-def _max_pool(
-    c: Context, x: Any, size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil: Any = False
-) -> tuple[Var, None]:
-    flat, index, counts = _pool_windows(c, c.real(x), size, stride, padding, dilation, ceil)
-    axis, leaf = len(flat.shape) - 1, c.builder.leaf("constant", index)
-    found = c.builder.apply("gather", flat, leaf, axis=axis)
-    if (index < 0).any():  # what lies outside is never the largest
-        outside = c.builder.leaf("constant", np.broadcast_to(index < 0, found.shape))
+def _fixed(c: Context, x: Var, size: Any, stride: Any, padding: Any, dilation: Any, ceil: bool, n: int) -> _Pool:
+    return _Pool(c, x, *_windows(x.shape[-n:], each(size, n), stride or size, padding, dilation, ceil))
+
+
+def adaptive(space: Sequence[int], counts: Sequence[int]) -> list[Array]:
+    """Return the positions of windows that cover each axis, as nearly alike as can be.
+
+    Parameters
+    ----------
+    space, counts : sequence of int
+        Extents, and windows along each axis.
+
+    Returns
+    -------
+    list of ndarray of int64
+        For each axis (windows, elements), -1 where a window is shorter than another.
+
+    Examples
+    --------
+    >>> [at.tolist() for at in adaptive([5], [2])]
+    [[[0, 1, 2], [2, 3, 4]]]
+    """
+    axes = []
+    for extent, count in zip(space, counts, strict=True):
+        first = np.arange(count) * extent // count
+        last = -(-(np.arange(count) + 1) * extent // count)
+        at = first[:, None] + np.arange((last - first).max(initial=0))[None, :]
+        axes.append(np.where(at < last[:, None], at, -1))
+    return axes
+
+
+def _largest(c: Context, pool: _Pool) -> tuple[Var, None]:
+    axis, found = len(pool.lead), pool.elements()
+    if (pool.index < 0).any():  # what lies outside is never the largest
+        outside = c.builder.leaf("constant", np.broadcast_to(pool.index < 0, found.shape))
         found = c.builder.apply("select", outside, c.builder.constant(-math.inf).broadcast(found.shape), found)
     best = c.builder.apply("argmax", found, axis=axis + 1)
     assert c.call is not None
-    c.notes[c.call.results[1].storage] = (best, leaf, index.shape[1])
-    return c.builder.apply("pick", found, best, axis=axis + 1).reshape((*flat.shape[:-1], *counts)), None
+    c.notes[c.call.results[1].storage] = (best, pool)
+    return c.builder.apply("pick", found, best, axis=axis + 1).reshape((*pool.lead, *pool.counts)), None
+
+
+def _max_pool(n: int) -> Callable[..., tuple[Var, None]]:
+    def rule(
+        c: Context, x: Any, size: Any, stride: Any = (), padding: Any = 0, dilation: Any = 1, ceil: Any = False
+    ) -> tuple[Var, None]:
+        return _largest(c, _fixed(c, c.real(x), size, stride, padding, dilation, ceil, n))
+
+    return rule
+
+
+def _adaptive_max_pool(n: int) -> Callable[..., tuple[Var, None]]:
+    def rule(c: Context, x: Any, counts: Any) -> tuple[Var, None]:
+        x, counts = c.real(x), each(counts, n)
+        return _largest(c, _Pool(c, x, adaptive(x.shape[-n:], counts), tuple(counts)))
+
+    return rule
 
 
 def _max_pool_backward(c: Context, g: Any, x: Any, *_: Any) -> Var:
@@ -165,55 +252,87 @@ def _max_pool_backward(c: Context, g: Any, x: Any, *_: Any) -> Var:
     note = next((c.notes[ref.storage] for ref in c.call.operands if ref.storage in c.notes), None)
     if note is None:
         raise NoRule
-    best, leaf, elements = note
-    axis = len(best.shape) - 1
-    spread = c.builder.apply("place", c.real(g).reshape(best.shape), best, axis=axis + 1, size=elements)
-    return scatter_add(spread, leaf, axis, math.prod(x.shape[-2:])).reshape(x.shape)
+    best, pool = note
+    g, axis = c.real(g).reshape(best.shape), len(best.shape)
+    found: Var = pool.back(c.builder.apply("place", g, best, axis=axis, size=pool.index.shape[1]))
+    return found
 
 
-def _average(c: Context, index: Array, divisor: Any, include: bool, padded: bool) -> float:
+def _weight(c: Context, pool: _Pool, n: int, given: tuple[Any, ...], divisor: Any, include: bool) -> Var:
+    # what a window is divided by
     if divisor is not None:
-        return float(divisor)
-    if padded and (not include or (index < 0).any()):
-        raise NoRule  # windows of unequal weight
-    return float(index.shape[1])
+        return c.builder.constant(float(divisor))
+    number = (pool.index >= 0).sum(1)
+    if include:  # what is padded counts, but nothing beyond
+        space = pool.x.shape[-n:]
+        size, stride, padding = (each(one, n) for one in given)
+        wide = [extent + 2 * pad for extent, pad in zip(space, padding)]
+        axes = [
+            (np.arange(count) * step)[:, None] + np.arange(length)[None, :]
+            for count, step, length in zip(pool.counts, stride or size, size)
+        ]
+        number = (flat_places(axes, wide) >= 0).sum(1)
+    if (number == number[:1]).all():
+        return c.builder.constant(float(number[0]))
+    return c.builder.leaf("constant", number.astype(np.float64))
 
 
-def _average_pool(
-    c: Context,
-    x: Any,
-    size: Any,
-    stride: Any = (),
-    padding: Any = 0,
-    ceil: Any = False,
-    include: bool = True,
-    divisor: Any = None,
-) -> Var:
-    flat, index, counts = _pool_windows(c, c.real(x), size, stride, padding, 1, ceil)
-    axis = len(flat.shape) - 1
-    found = c.builder.apply("gather", flat, c.builder.leaf("constant", index), axis=axis).sum(axis + 1)
-    weight = c.builder.constant(_average(c, index, divisor, include, any(_each(padding, 2))))
-    return (found / weight).reshape((*flat.shape[:-1], *counts))
+def _average_pool(n: int) -> Callable[..., Var]:
+    def rule(
+        c: Context,
+        x: Any,
+        size: Any,
+        stride: Any = (),
+        padding: Any = 0,
+        ceil: Any = False,
+        include: bool = True,
+        divisor: Any = None,
+    ) -> Var:
+        pool = _fixed(c, c.real(x), size, stride, padding, 1, ceil, n)
+        weight = _weight(c, pool, n, (size, stride, padding), divisor, include)
+        found: Var = pool.elements().sum(len(pool.lead) + 1) / weight
+        return found.reshape((*pool.lead, *pool.counts))
+
+    return rule
 
 
-def _average_pool_backward(
-    c: Context, g: Any, x: Any, size: Any, stride: Any, padding: Any, ceil: Any, include: bool, divisor: Any
-) -> Var:
-    flat, index, _ = _pool_windows(c, c.real(x), size, stride, padding, 1, ceil)
-    axis = len(flat.shape) - 1
-    weight = c.builder.constant(_average(c, index, divisor, include, any(_each(padding, 2))))
-    share = (c.real(g) / weight).reshape((*flat.shape[:-1], len(index), 1))
-    spread = share.broadcast((*flat.shape[:-1], *index.shape))
-    leaf = c.builder.leaf("constant", index)
-    return scatter_add(spread, leaf, axis, flat.shape[-1]).reshape(x.shape)
+def _averages_back(pool: _Pool, g: Var, weight: Var) -> Var:
+    shape = (*pool.lead, len(pool.index))
+    share = (g.reshape(shape) / weight).reshape((*shape, 1))
+    return pool.back(share.broadcast((*shape, pool.index.shape[1])))
+
+
+def _average_pool_backward(n: int) -> Callable[..., Var]:
+    def rule(
+        c: Context, g: Any, x: Any, size: Any, stride: Any, padding: Any, ceil: Any, include: bool, divisor: Any
+    ) -> Var:
+        pool = _fixed(c, c.real(x), size, stride, padding, 1, ceil, n)
+        return _averages_back(pool, c.real(g), _weight(c, pool, n, (size, stride, padding), divisor, include))
+
+    return rule
+
+
+def _adaptive_average_backward(n: int) -> Callable[..., Var]:
+    def rule(c: Context, g: Any, x: Any) -> Var:
+        x, g = c.real(x), c.real(g)
+        pool = _Pool(c, x, adaptive(x.shape[-n:], g.shape[-n:]), g.shape[-n:])
+        return _averages_back(pool, g, _weight(c, pool, n, (), None, False))
+
+    return rule
 
 
 RULES: dict[str, Callable[..., Any]] = {
     "convolution": _convolution,
     "convolution_backward": _convolution_backward,
-    "max_pool2d_with_indices": _max_pool,
-    "max_pool2d_with_indices_backward": _max_pool_backward,
-    "avg_pool2d": _average_pool,
-    "avg_pool2d_backward": _average_pool_backward,
 }
+for _n in (2, 3):
+    RULES |= {
+        f"max_pool{_n}d_with_indices": _max_pool(_n),
+        f"max_pool{_n}d_with_indices_backward": _max_pool_backward,
+        f"adaptive_max_pool{_n}d": _adaptive_max_pool(_n),
+        f"adaptive_max_pool{_n}d_backward": _max_pool_backward,
+        f"avg_pool{_n}d": _average_pool(_n),
+        f"avg_pool{_n}d_backward": _average_pool_backward(_n),
+        f"_adaptive_avg_pool{_n}d_backward": _adaptive_average_backward(_n),
+    }
 """By name without overload."""

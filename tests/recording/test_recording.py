@@ -110,11 +110,11 @@ def _around(function: Callable[[Any], Any]) -> Any:
 
 
 def test_an_operation_without_a_rule_is_a_constant_with_its_name_counted() -> None:
-    tape = _around(lambda y: y.cumsum(1).tanh())
-    assert tape.meta["opaque"] == {"aten.cumsum": 2}  # forward and backward
+    tape = _around(lambda y: y.tanh().erfinv().tanh())
+    assert tape.meta["opaque"] == {"aten.erfinv": 2}  # forward and backward
     torch.manual_seed(1)
-    module, x = Around(lambda y: y.cumsum(1)), torch.randn(3, 4)
-    tanh = next(node for node in tape.nodes if node.op == "tanh")
+    module, x = Around(lambda y: y.tanh().erfinv()), torch.randn(3, 4)
+    tanh = [node for node in tape.nodes if node.op == "tanh"][1]
     operand = tape.nodes[tanh.inputs[0].node]
     assert operand.op == "constant"
     assert tape.data[operand.id].tolist() == module(x).detach().double().numpy().tolist()
