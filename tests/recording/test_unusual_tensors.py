@@ -55,7 +55,7 @@ def _forward_mode(y: Any) -> Any:
     return torch.func.jvp(lambda z: z.tanh(), (y,), (torch.ones_like(y),))[1]
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch.func uses it itself
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit")  # torch.func uses it itself
 UNUSUAL = {"complex": _rotated, "complex, in place": _turned_in_place, "bits": _bits, "forward mode": _forward_mode}
 
 
