@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 import string
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
+
+import torch
 
 Product = Callable[..., Any]
 """(..., M, K) times (..., K, N); ``weight`` = "a" or "b" where that one is a layer's weight."""
@@ -34,6 +37,19 @@ def inner(product: Product, a: Any, *second: Any, **named: Any) -> Any:
         return NotImplemented
     left, right = (x.reshape(-1, x.shape[-1]) for x in (a, b))
     return product(left, right.t()).reshape((*a.shape[:-1], *b.shape[:-1]))
+
+
+def grouped(product: Product, a: Any, b: Any, *rest: Any, **named: Any) -> Any:
+    """As ``torch.nn.functional.grouped_mm`` of rows, a product for each group; NotImplemented for its other forms.
+
+    Rows (S, K) are in groups that end at ``offs``; of matrices (G, K, N) each group has its own.
+    """
+    offs = rest[0] if rest else named.pop("offs", None)
+    if offs is None or len(rest) > 1 or any(x is not None for x in named.values()) or (a.dim(), b.dim()) != (2, 3):
+        return NotImplemented
+    ends = [0, *offs.tolist()]
+    parts = [product(a[i:j], b[k], weight="b") for k, (i, j) in enumerate(pairwise(ends))]
+    return torch.cat([*parts, a.new_zeros(a.shape[0] - ends[-1], b.shape[-1])])
 
 
 def add_matmul(product: Product, c: Any, *factors: Any, beta: float = 1, alpha: float = 1, **named: Any) -> Any:

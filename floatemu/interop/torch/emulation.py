@@ -11,7 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from floatemu.errors import UnsupportedError
-from floatemu.interop.torch.operations import ENTERED, HANDLERS, LEFT, entered
+from floatemu.interop.torch.operations import BACKWARD, ENTERED, HANDLERS, LEFT, entered
 from floatemu.interop.torch.products import State, product
 from floatemu.interop.torch.recipes import Recipe, get_recipe
 
@@ -105,6 +105,9 @@ class _Mode(TorchFunctionMode):  # type: ignore[misc]
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, emulation = kwargs or {}, self.emulation
+        if func in BACKWARD:
+            with self:
+                return entered(func)(*args, **kwargs)
         if not emulation.applies():
             return func(*args, **kwargs)
         if func in ENTERED:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from floatemu.interop.torch.contractions import Product, add_matmul, each_matmul, einsum, inner, linear, matmul
+from floatemu.interop.torch.contractions import Product, add_matmul, each_matmul, einsum, grouped, inner, linear, matmul
 from floatemu.interop.torch.convolutions import convolution, transposed
 from floatemu.interop.torch.recurrent import CELLS, LAYERS
 
@@ -37,6 +37,7 @@ PRODUCTS: dict[str, Callable[..., Any]] = dict.fromkeys(
     ("matmul", "mm", "bmm", "mv", "dot", "vdot", "__matmul__"), matmul
 )
 PRODUCTS |= {"inner": inner, "addmm": add_matmul, "addmv": add_matmul, "baddbmm": add_matmul}
+PRODUCTS |= {"_grouped_mm": grouped}  # which torch.nn.functional.grouped_mm calls without handing itself over
 """Products of torch's and of its tensors, by name."""
 HANDLERS: dict[Any, tuple[str, Callable[..., Any]]] = {
     functional.linear: ("linear", linear),
@@ -93,3 +94,5 @@ def entered(function: Any) -> Any:
 
 ENTERED = frozenset({functional.multi_head_attention_forward})
 """Functions that are looked into."""
+BACKWARD = frozenset({torch.Tensor.backward, torch.autograd.backward, torch.autograd.grad})
+"""Functions that run the backward pass, in which a checkpoint computes its part of the model again."""

@@ -26,30 +26,49 @@ class State:
         self.recipe = recipe
         self.streams = 0
         self.amax: dict[str, deque[Any]] = defaultdict(lambda: deque(maxlen=recipe.history))
+        self.used: dict[str, Any] = {}
 
     def stream(self) -> int:
         """A number that no rounding before has had."""
         self.streams += 1
         return self.streams - 1
 
-    def scale(self, x: Any, fmt: Format, name: str) -> Any:
-        """The scale of a whole tensor, None where the recipe has none; ``delayed`` notes this tensor's magnitude."""
+    def scale(self, x: Any, fmt: Format, name: str, again: bool = False) -> Any:
+        """The scale of a whole tensor, None where the recipe has none; ``delayed`` notes this tensor's magnitude.
+
+        What is computed ``again``, in the backward pass of a checkpoint, has the scale that it had, and is noted once.
+        """
         recipe = self.recipe
         if recipe.scaling in ("none", "block"):
             return None
         amax = x.abs().amax() if x.numel() else x.new_zeros(())
         if recipe.scaling == "tensor":
             return recipe.tensor_scale(amax, fmt)
+        if again and name in self.used:
+            return self.used[name]
         seen = self.amax[name]
         scale = recipe.tensor_scale(torch.stack(list(seen)).amax(), fmt) if seen else torch.ones_like(amax)
         seen.append(amax)
+        self.used[name] = scale
         return scale
+
+
+def _in_backward() -> bool:
+    current = getattr(torch._C, "_current_graph_task_id", None)
+    return current is not None and current() != -1
 
 
 def _multiply(
     state: State, a: Any, b: Any, formats: tuple[Format, Format], scales: tuple[Any, Any], grads: Any, rows: Any
 ) -> Any:
     """(..., M, K) times (..., K, N): which is a gradient, and how many rows of each share a block."""
+    with torch.autocast(a.device.type, enabled=False):  # which format the products are in is the recipe's business
+        return _multiplied(state, a, b, formats, scales, grads, rows)
+
+
+def _multiplied(
+    state: State, a: Any, b: Any, formats: tuple[Format, Format], scales: tuple[Any, Any], grads: Any, rows: Any
+) -> Any:
     recipe = state.recipe
     (first, second), (left_grad, right_grad) = formats, grads
     if recipe.scaling != "block":
@@ -77,15 +96,24 @@ class _Product(torch.autograd.Function):  # type: ignore[misc]
     def forward(ctx: Any, a: Any, b: Any, state: State, name: str, weight: str) -> Any:
         fmt = state.recipe.forward
         ctx.rows = rows = tuple(state.recipe.weight_rows if weight == operand else 1 for operand in "ab")
-        scales = state.scale(a, fmt, f"{name}.a"), state.scale(b, fmt, f"{name}.b")
+        again = _in_backward()
+        scales = state.scale(a, fmt, f"{name}.a", again), state.scale(b, fmt, f"{name}.b", again)
         ctx.save_for_backward(a, b, *scales)
         ctx.state, ctx.name = state, name
         return _multiply(state, a, b, (fmt, fmt), scales, (False, False), rows)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradients: Any) -> Any:
-        (g,) = gradients
+        with torch.no_grad():
+            found = _Product.gradients(ctx, *gradients)
+        if torch.is_grad_enabled():  # with create_graph
+            given = *gradients, *ctx.saved_tensors[:2]
+            return *(None if one is None else _Last.apply(one, ctx.name, *given) for one in found), None, None, None
+        return *found, None, None, None
+
+    @staticmethod
+    def gradients(ctx: Any, g: Any) -> tuple[Any, Any]:
+        """Of both operands, None where it is not asked for."""
         a, b, scale_a, scale_b = ctx.saved_tensors
         state, fmt, other = ctx.state, ctx.state.recipe.forward, ctx.state.recipe.backward
         scale = state.scale(g, other, f"{ctx.name}.g")
@@ -94,7 +122,23 @@ class _Product(torch.autograd.Function):  # type: ignore[misc]
             left = _multiply(state, g, b.mT, (other, fmt), (scale, scale_b), (True, False), (1, ctx.rows[1]))
         if ctx.needs_input_grad[1]:
             right = _multiply(state, a.mT, g, (fmt, other), (scale_a, scale), (False, True), (ctx.rows[0], 1))
-        return left, right, None, None, None
+        return left, right
+
+
+class _Last(torch.autograd.Function):  # type: ignore[misc]
+    """A gradient that has none itself, and says so to whoever asks."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, name: str, *given: Any) -> Any:
+        ctx.name = name
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        raise ProjectionError(
+            f"{ctx.name}: the gradient of an emulated product's gradient, which recipes do not say anything about; "
+            "compute penalties of gradients outside of the emulation, or name the modules in the recipe's skip"
+        )
 
 
 class _Cast(torch.autograd.Function):  # type: ignore[misc]
