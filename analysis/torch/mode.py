@@ -96,6 +96,7 @@ class Recorder(Mode):  # type: ignore[misc]
         # While these are held, a storage that is freed does not lend its key to another.
         self._gone: dict[int, Callable[[], bool]] = {}
         self.given: tuple[Any, Any] = ((), {})
+        self._line = ""
 
     @contextlib.contextmanager
     def hooks(self) -> Iterator[None]:
@@ -177,22 +178,27 @@ class Recorder(Mode):  # type: ignore[misc]
                 return found
         return self._call(func, args, kwargs)
 
+    def _site(self) -> str:
+        # The backward pass of a GPU has a thread of its own, with no frame of the program: it is the last line before.
+        self._line = _site() or self._line
+        return self._line
+
     def _place(self) -> tuple[str, str, str]:
         if self.place is not None:
             return self.place
         path = self._stack[-1] if self._stack else self.path
         node, number = autograd_node(), sequence_number()
         if self.phase == "update" and not self._stack and node is None:  # else a closure runs the model within the step
-            return path, "update", _site()
+            return path, "update", self._site()
         if self._stack or (node is None and self.phase == "forward"):
-            place = (path, _site())
+            place = (path, self._site())
             if number is not None:
                 self._places.setdefault(number, place)
             # a module that runs inside the backward pass is computed again for it: a checkpoint
             return place[0], "forward" if node is None else "backward", place[1]
         variable = getattr(node, "variable", None)
         if node is None or variable is not None:  # accumulating a parameter's gradient belongs to no forward call
-            return self._names.get(id(variable), path), "backward", _site()
+            return self._names.get(id(variable), path), "backward", self._site()
         known = self._made_by(node._sequence_nr())
         return known[0], "backward", known[1]
 

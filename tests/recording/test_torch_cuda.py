@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import sys
 from collections.abc import Iterator
@@ -131,6 +132,69 @@ def test_a_watched_training_has_the_bits_it_has_without(policy: str | None) -> N
     for fused in (False, True):
         plain, seen = train(fused, False), train(fused, True)
         assert all(same_bits(one, other) for one, other in zip(plain, seen, strict=True))
+
+
+class Dropped(torch.nn.Module):
+    """Random numbers of the device: a dropout, and a mask that is drawn by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.drop, self.head = torch.nn.Linear(6, 16), torch.nn.Dropout(0.4), torch.nn.Linear(16, 3)
+
+    def forward(self, x: Any) -> Any:
+        mask = torch.bernoulli(torch.full((1, 16), 0.7, device=x.device))
+        return self.head(self.drop(self.inner(x).tanh()) * mask)
+
+
+def _dropped() -> tuple[Any, Any]:
+    torch.manual_seed(0)
+    return Dropped().cuda(), torch.randn(8, 6, device="cuda")
+
+
+def test_draws_of_the_device_replay_and_are_counted() -> None:
+    module, x = _dropped()
+    found = capture(module, x, loss=lambda y: y.square().sum())
+    state = torch.cuda.get_rng_state()
+    assert sum(bool(call.draws) for call in found.calls) == 2
+    assert found.replay() == []
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+    tape = an.record(module, x, loss=lambda y: y.square().sum())
+    assert sum(tape.meta["drawn"].values()) == 2
+
+
+@pytest.mark.parametrize("policy", [None, "bf16"])
+def test_mixed_precision_with_dropout_has_the_bits_it_has_without(policy: str | None) -> None:
+    labels = torch.arange(8, device="cuda") % 3
+
+    def train(watched: bool) -> list[Any]:
+        module, x = _dropped()
+        optimiser = torch.optim.SGD(module.parameters(), 0.1, momentum=0.9)
+        scaler = torch.amp.GradScaler("cuda", init_scale=2.0**10, growth_interval=2)
+        with an.watch(module, policy, every=1) if watched else contextlib.nullcontext() as w:
+            for _ in range(3):
+                with contextlib.nullcontext() if w is None else w.step():
+                    with torch.autocast("cuda", torch.float16):
+                        loss = torch.nn.functional.cross_entropy(module(x).float(), labels)
+                    scaler.scale(loss).backward()
+                    scaler.unscale_(optimiser)
+                    torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+                    scaler.step(optimiser)
+                    scaler.update()
+                    optimiser.zero_grad()
+        assert w is None or w.seeded == {}
+        return [one.detach() for one in module.parameters()]
+
+    assert all(same_bits(one, other) for one, other in zip(train(False), train(True), strict=True))
+
+
+def test_gradients_that_add_up_have_a_line_of_the_program() -> None:
+    module, x = _dropped()
+    with an.watch(module, "bf16", every=1) as w, w.step():
+        for _ in range(2):
+            module(x).sum().backward()
+    added = [row for row in w.rows if row.op == "add" and row.path == "head.weight"]
+    assert added
+    assert all(row.site.startswith("test_torch_cuda.py:") for row in added)
 
 
 def test_the_first_infinity_is_named() -> None:
