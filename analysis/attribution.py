@@ -15,9 +15,10 @@ from floatemu.errors import UnsupportedError
 from . import measures
 from .adjoint import depends_on, mean_adjoints
 from .arithmetics.base import Array
+from .arithmetics.float64 import Float64
 from .engine import Record, Run
 from .ops import Kind, get_op
-from .tape import Node
+from .tape import Node, Value
 
 __all__ = ["CAUSES", "TOLERANCE", "Attribution", "Contribution", "attribute", "local_error"]
 
@@ -25,6 +26,7 @@ CAUSES = ("rounding", "underflow", "overflow", "branch_flip")
 GROUPS = ("node", "op", "layer", "direction", "cause")
 TOLERANCE = 0.01
 """A sum is complete if it misses the measured error by at most this share of it, or of the contributions' root."""
+_OWN = 32  # roundings that the terms of a sum have been through, about
 
 
 @dataclass(frozen=True)
@@ -379,7 +381,7 @@ def _reason(found: Attribution, run: Run, exact: Run, missing: Sequence[Node], f
     gap = abs(found.residual)
     if gap <= found.tolerance * max(abs(found.measured), found.rss):
         return ""
-    if found.functional == "norm" and _cancelled(exact, target=found.target):
+    if found.functional == "norm" and _cancelled(exact, exact.tape.targets[found.target]):
         return (
             f"{found.target} is zero in exact arithmetic (its norm of {found.exact:.2g} is within the rounding errors "
             "of a sum in binary64): all that the run gives is error, and a norm has no derivative at zero"
@@ -394,17 +396,24 @@ def _reason(found: Attribution, run: Run, exact: Run, missing: Sequence[Node], f
     return "the errors are too large for their effects to add up"
 
 
-def _cancelled(exact: Run, target: str) -> bool:
-    """Whether a sum of which the target comes, moved or summed again, is no more than its own error in binary64."""
-    ref = exact.tape.targets[target]
-    while True:
-        node = exact.tape.nodes[ref.node]
-        if node.op == "sum":
-            terms = np.abs(exact.value(node.inputs[0]))
-            axis = node.attributes["axis"]
-            bound = terms.sum(axis) * (terms.shape[axis] * 2.0**-53)
-            if (np.abs(exact.value(ref)).reshape(bound.shape) <= bound).all():
-                return True
-        elif get_op(node.op).kind is not Kind.MOVE or len(node.inputs) != 1:
-            return False
-        ref = node.inputs[0]
+def _cancelled(exact: Run, ref: Value) -> bool:
+    """Whether a sum, moved or added to others, is no more than its own error in binary64."""
+    size, count = _terms(exact, ref)
+    return count > 1 and bool((np.abs(exact.value(ref)) <= size * ((count + _OWN) * 2.0**-53)).all())
+
+
+def _terms(exact: Run, ref: Value) -> tuple[Array, int]:
+    # the sum of the magnitudes of the terms, and how many there are, through sums of sums
+    node = exact.tape.nodes[ref.node]
+    parts = [_terms(exact, one) for one in node.inputs] if node.op in ("sum", "add") or _moves(node) else []
+    if node.op == "add":
+        return parts[0][0] + parts[1][0], parts[0][1] + parts[1][1]
+    if not parts:
+        return np.abs(exact.value(ref)), 1
+    ((size, count),) = parts
+    found = np.asarray(get_op(node.op).forward(Float64(), [size], node.attributes))
+    return found, count * (size.shape[node.attributes["axis"]] if node.op == "sum" else 1)
+
+
+def _moves(node: Node) -> bool:
+    return get_op(node.op).kind is Kind.MOVE and len(node.inputs) == 1

@@ -100,6 +100,21 @@ class Masked(nn.Module):
         return limited.masked_fill(y.lt(-0.5), 0.25) * best[:, None] + place[:, None].float() + y.min(1).values[:, None]
 
 
+class Normalised(nn.Module):
+    """Biases of which normalisations take everything away: of a convolution, and of a layer that is used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.layer, self.head = nn.Conv1d(2, 4, 2), nn.Linear(4, 4), nn.Linear(4, 3)
+        self.norms = nn.ModuleList([nn.BatchNorm1d(4) for _ in range(3)])
+
+    def forward(self, x: Any) -> Any:
+        x = self.norms[0](self.first(x)).tanh().mean(2)
+        for norm in self.norms[1:]:
+            x = norm(self.layer(x)).tanh()
+        return self.head(x)
+
+
 class Made(nn.Module):
     """Tensors that are made inside, of the default dtype."""
 
@@ -323,6 +338,10 @@ MODELS: dict[str, Callable[[], Case]] = {
     "masked": lambda: Case(Masked(), (torch.randn(6, 4),), _curve),
 }
 HUGGING_FACE: dict[str, Callable[[], Case]] = {"llama": _llama, "gpt2": _gpt2, "vit": _vit}
+WITHOUT_SLOPE: dict[str, Callable[[], Case]] = {
+    "normalised": lambda: Case(Normalised(), (torch.randn(7, 2, 5),), _entropy)
+}
+"""Models with gradients that are nothing but rounding errors."""
 NO_TRANSFORMERS = pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
 NAMES = [*MODELS, *(pytest.param(name, marks=NO_TRANSFORMERS) for name in HUGGING_FACE)]
 """Every model, for tests that are run with each."""
@@ -331,7 +350,7 @@ NAMES = [*MODELS, *(pytest.param(name, marks=NO_TRANSFORMERS) for name in HUGGIN
 def make(name: str) -> Case:
     """Return a case with fixed weights and inputs, after lazy shapes are known."""
     torch.manual_seed(3)
-    case = {**MODELS, **HUGGING_FACE}[name]()
+    case = {**MODELS, **HUGGING_FACE, **WITHOUT_SLOPE}[name]()
     if any(isinstance(one, nn.parameter.UninitializedParameter) for one in case.module.parameters()):
         with torch.no_grad():
             case.module.eval()(*case.inputs)

@@ -77,12 +77,15 @@ def test_a_rule_is_its_aten_operation_to_the_error_of_its_sums(name: str) -> Non
     assert not (np.abs(moved - wanted.numpy()) <= 4 * count * 2.0**-53 * size.numpy()).all()
 
 
-SMOOTH = ["mlp", "residual", "rnn", "gru", "lstm", "encoder", "tied", "autocast"]
+SMOOTH = ["mlp", "residual", "rnn", "gru", "lstm", "encoder", "tied", "autocast", "normalised"]
 LARGE = [pytest.param(name, marks=NO_TRANSFORMERS) for name in HUGGING_FACE]
 
 
-ZERO = {"vit": {f"grad:vit.layers.{i}.attention.k_proj.bias" for i in (0, 1)}}
-"""Gradients that are zero in exact arithmetic: softmax does not see what all keys have in common."""
+ZERO = {
+    "vit": {f"grad:vit.layers.{i}.attention.k_proj.bias" for i in (0, 1)},
+    "normalised": {"grad:first.bias", "grad:layer.bias"},
+}
+"""Gradients that are zero in exact arithmetic: softmax does not see what all keys have in common, nor a norm a bias."""
 
 
 @pytest.mark.parametrize("name", [*SMOOTH, *LARGE])
