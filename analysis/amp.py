@@ -193,7 +193,9 @@ def train(
     --------
     With torch, ``train(model, batches, torch.nn.functional.cross_entropy, optimizer, "torch_amp").text``.
 
-    >>> train(None, [], None, None).text
+    >>> class Still:
+    ...     def step(self): ...
+    >>> train(None, [], None, Still()).text
     'torch_amp: no step was taken'
     """
     chosen = Policy.named(policy) if isinstance(policy, str) else policy

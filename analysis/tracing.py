@@ -18,12 +18,10 @@ from floatemu.errors import UnsupportedError
 
 from .arithmetics.base import Array
 from .ops import Builder, Var, absolute, clip, maximum, minimum, relu
+from .sites import is_users
 from .tape import Tape
 
 __all__ = ["TracedArray", "record_numpy"]
-
-_PACKAGE = str(Path(__file__).resolve().parent)
-_NUMPY = str(Path(np.__file__).resolve().parent)
 
 
 class TracedArray(NDArrayOperatorsMixin):
@@ -154,8 +152,7 @@ def _site() -> str:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
-        inside = str(Path(name).resolve()) if not name.startswith("<") else name
-        if not inside.startswith((_PACKAGE, _NUMPY)):
+        if is_users(name, np):
             return f"{Path(name).name}:{frame.f_lineno}"
         frame = frame.f_back
     return ""

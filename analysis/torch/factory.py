@@ -15,6 +15,7 @@ import torch
 
 from floatemu.errors import UnsupportedError
 
+from ..sites import is_users
 from ..tape import Tape
 from .record import record
 
@@ -160,8 +161,5 @@ def _about(what: str) -> Iterator[None]:
         raise UnsupportedError(f"{what} raised {type(error).__name__}: {words}{place}") from None
 
 
-_OURS = (str(Path(__file__).resolve().parents[1]), str(Path(torch.__file__).resolve().parent), "<frozen")
-
-
 def _theirs(file: str) -> bool:
-    return not file.startswith(_OURS) and importlib.__file__ != file
+    return is_users(file, torch, importlib) and not file.startswith("<frozen")

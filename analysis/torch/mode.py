@@ -12,14 +12,13 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
+from ..sites import is_users
 from .calls import Call, Ref, flatten, map_refs, ref_of, whole
 from .draws import drawn, may_draw
 from .private import Mode, autograd_node, sequence_number, storage_key, storage_watch
 
 __all__ = ["Listener", "Recorder"]
 
-_OURS = str(Path(__file__).resolve().parents[1])
-_TORCH = str(Path(torch.__file__).resolve().parent)
 _UNSEEN = ("profiler", "debugprims")
 _RANDOM = torch.Tag.nondeterministic_seeded
 _DRAWN_FROM = (torch.Generator, torch.Tensor, torch.device)
@@ -249,4 +248,5 @@ def _site() -> str:
 
 @cache
 def _shown(file: str) -> str:
-    return "" if file.startswith((_OURS, _TORCH, "<")) or "contextlib" in file else Path(file).name
+    hidden = file.startswith("<") or "contextlib" in file or not is_users(file, torch)
+    return "" if hidden else Path(file).name

@@ -22,6 +22,7 @@ nn = torch.nn
 from torch_models import make  # noqa: E402
 
 from analysis.ops import Builder  # noqa: E402
+from analysis.sites import is_users  # noqa: E402
 from analysis.torch import capture  # noqa: E402
 from analysis.torch.calls import Ref, same_bits  # noqa: E402
 from analysis.torch.memory import Leaf, Memory, overlay, take  # noqa: E402
@@ -323,3 +324,11 @@ def test_a_write_through_one_view_is_seen_through_others() -> None:
     assert memory.read(turned).value.tolist() == [[0.0, 3.0], [-1.0, -2.0], [2.0, 5.0]]
     memory.write(turned, builder.leaf("input", np.ones((3, 2))))
     assert memory.read(whole).value.tolist() == [[1.0] * 3] * 2
+
+
+def test_a_torch_behind_a_link_is_torch(tmp_path: Path) -> None:
+    """An environment may be reached through a link: its files are named by it, and are no user's all the same."""
+    (tmp_path / "torch").symlink_to(Path(torch.__file__).parent)
+    assert not is_users(str(tmp_path / "torch" / "nn" / "functional.py"), torch)
+    assert is_users(str(tmp_path / "torch_of_mine.py"), torch)
+    assert is_users(torch.__file__)
