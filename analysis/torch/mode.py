@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from ..sites import is_users
 from .calls import Call, Ref, flatten, map_refs, ref_of, whole
@@ -51,6 +52,22 @@ class Listener(Protocol):
 
     def escaped(self, path: str) -> None:
         """Take note of a number that left its tensor."""
+
+
+_LEAVES = frozenset((torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__))
+
+
+class _Leaving(TorchFunctionMode):  # type: ignore[misc]
+    """Notices tensors whose numbers are taken out without a call of an operation."""
+
+    def __init__(self, told: Callable[[], None]) -> None:
+        super().__init__()
+        self._told = told
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _LEAVES:
+            self._told()
+        return func(*args, **(kwargs or {}))
 
 
 class Recorder(Mode):  # type: ignore[misc]
@@ -104,8 +121,11 @@ class Recorder(Mode):  # type: ignore[misc]
         for name, one in self.module.named_modules():
             handles.append(one.register_forward_pre_hook(lambda *_, name=name: self._stack.append(name)))
             handles.append(one.register_forward_hook(lambda *_: self._leave(), always_call=True))
+        # a recording that leaves operations whole has the program's bits: no mode may make a module take another way
+        leaving = contextlib.nullcontext() if self._table is None else _Leaving(self._left)
         try:
-            yield
+            with leaving:
+                yield
         finally:
             for handle in handles:
                 handle.remove()
@@ -113,6 +133,9 @@ class Recorder(Mode):  # type: ignore[misc]
 
     def _leave(self) -> None:
         self._stack.pop()
+
+    def _left(self) -> None:
+        self.listener.escaped(self._stack[-1] if self._stack else self.path)
 
     def number(self, tensor: Any) -> tuple[int, bool]:
         """Return the number of a tensor's storage, and whether it is a new one.

@@ -172,6 +172,7 @@ def _is_log(call: Call, ref: Ref) -> bool:
 
 def _all_finite(x: Any) -> bool:
     # an infinity or NaN makes the sum one; the sum of finite numbers may overflow
+    x = x.float() if x.element_size() == 1 else x  # of which torch makes no sums
     return math.isfinite(x.sum().item()) or bool(torch.isfinite(x).all())
 
 

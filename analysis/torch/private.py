@@ -21,6 +21,7 @@ __all__ = [
     "neg_view",
     "plain_kernels",
     "refuse_compiled",
+    "refuse_empty",
     "sequence_number",
     "storage_key",
     "storage_watch",
@@ -108,10 +109,13 @@ def storage_key(tensor: Any) -> int:
         If the tensor has none, as sparse ones.
     """
     try:
+        if tensor.is_nested:
+            raise NotImplementedError
         storage = tensor.untyped_storage()
     except NotImplementedError:
+        kind = "a nested tensor" if tensor.is_nested else f"a tensor of layout {tensor.layout}"
         raise UnsupportedError(
-            f"a call gave a tensor of layout {tensor.layout}, whose memory cannot be followed; accepted: strided "
+            f"a call gave {kind}, whose memory cannot be followed; accepted: strided "
             "tensors; make it dense, for instance with torch.nn.Embedding(..., sparse=False)"
         ) from None
     key = getattr(storage, "_cdata", None)
@@ -240,6 +244,30 @@ def decompositions(known: frozenset[str]) -> dict[Any, Callable[..., Any]]:
 def _plain(func: Any) -> str:
     # "aten::lerp_.Scalar" is a form of lerp
     return str(func.name()).split("::")[-1].split(".")[0].rstrip("_")
+
+
+def refuse_empty(module: Any, doing: str) -> None:
+    """Refuse a module whose parameters have no numbers, since they wait for a first run or lie on the meta device.
+
+    Parameters
+    ----------
+    module : Module
+    doing : str
+        What the caller does with models, as a command.
+
+    Raises
+    ------
+    UnsupportedError
+        With the name of the first such tensor.
+    """
+    for path, one in (*module.named_parameters(), *module.named_buffers()):
+        if torch.nn.parameter.is_lazy(one):
+            why = f"it gets its shape in the first run: call the model once, then {doing} it"
+        elif one.is_meta:
+            why = f"it lies on the meta device: give it numbers, for instance by .to_empty(), then {doing} the model"
+        else:
+            continue
+        raise UnsupportedError(f"{path} has no numbers, since {why}")
 
 
 def refuse_compiled(module: Any, doing: str) -> None:

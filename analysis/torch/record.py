@@ -15,7 +15,7 @@ from ..optimisers import check_closure
 from ..tape import Tape
 from .calls import Recording, flatten
 from .mode import Listener, Recorder
-from .private import decompositions, plain_kernels, refuse_compiled
+from .private import decompositions, plain_kernels, refuse_compiled, refuse_empty
 from .prune import prune
 from .translate import RULES, Translator
 
@@ -47,8 +47,8 @@ def record(
     Raises
     ------
     UnsupportedError
-        If the module or a part of it is compiled, the loss is no scalar, a tensor is sparse, or the optimiser's step
-        needs a closure.
+        If the module or a part of it is compiled or has no numbers, the loss is no scalar, a tensor is sparse or
+        nested, or the optimiser's step needs a closure, or a loss that there is not.
 
     Examples
     --------
@@ -59,6 +59,7 @@ def record(
     >>> {node.path for node in tape.nodes if node.op == "tanh"}, tape.meta["opaque"]
     ({'1'}, {})
     """
+    _check(keywords, loss, optimizer)
     builder = Builder(name or type(module).__name__)
     translator = Translator(builder)
     recorder = _recorder(module, translator, decompose)
@@ -119,6 +120,7 @@ def capture(
     >>> found.replay()
     []
     """
+    _check(keywords, loss, optimizer)
     recording = Recording()
     recorder = _recorder(module, recording, decompose)
     recording.result, recording.loss = _run(recorder, inputs, keywords or {}, loss, optimizer)
@@ -132,23 +134,23 @@ def _recorder(module: Any, listener: Listener, decompose: bool) -> Recorder:
     if not isinstance(module, torch.nn.Module):
         raise UnsupportedError(f"module is {type(module).__name__}; accepted: a torch.nn.Module")
     refuse_compiled(module, "record")
+    refuse_empty(module, "record")
     return Recorder(listener, module, decompositions(frozenset(RULES)) if decompose else None)
 
 
 def _run(
     recorder: Recorder, inputs: tuple[Any, ...], keywords: Mapping[str, Any], loss: Loss | None, optimizer: Any
 ) -> tuple[Any, Any]:
-    if optimizer is not None:
-        check_closure(optimizer, "record without optimizer=, or")
     with plain_kernels(), sdpa_kernel(SDPBackend.MATH), recorder.hooks(), recorder:
         result = recorder.module(*inputs, **keywords)
         recorder.path = "loss"
         lost = loss(result) if loss is not None else _own_loss(result)
+        if lost is None and optimizer is not None:
+            raise UnsupportedError(f"the result, {_shown(result)}, is no loss for the optimiser's step; give loss=")
         if lost is None:
             return result, None
         if not isinstance(lost, torch.Tensor) or lost.numel() != 1:
-            shown = f"a tensor of shape {tuple(lost.shape)}" if isinstance(lost, torch.Tensor) else type(lost).__name__
-            raise UnsupportedError(f"the loss is {shown}; accepted: a tensor with one element")
+            raise UnsupportedError(f"the loss is {_shown(lost)}; accepted: a tensor with one element")
         recorder.phase = "backward"
         if lost.requires_grad:
             lost.backward()
@@ -156,6 +158,22 @@ def _run(
         if optimizer is not None:
             optimizer.step()
     return result, lost
+
+
+def _check(keywords: Any, loss: Any, optimizer: Any) -> None:
+    for name, given, fine, wanted in (
+        ("keywords", keywords, isinstance(keywords or {}, Mapping), "a mapping of arguments' names to what they are"),
+        ("loss", loss, loss is None or callable(loss), "a function of the module's result"),
+        ("optimizer", optimizer, optimizer is None or hasattr(optimizer, "step"), "a torch.optim.Optimizer"),
+    ):
+        if not fine:
+            raise UnsupportedError(f"{name} is {type(given).__name__}; accepted: {wanted}")
+    if optimizer is not None:
+        check_closure(optimizer, "record without optimizer=, or")
+
+
+def _shown(x: Any) -> str:
+    return f"a tensor of shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
 
 
 def _own_loss(result: Any) -> Any:

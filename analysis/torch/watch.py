@@ -20,7 +20,7 @@ from ..terminal import say, status_line
 from ..watchlog import Log, NonFinite, Row, read_log, to_dataframe
 from .chain import check_policy
 from .keeping import Keeper
-from .private import refuse_compiled
+from .private import refuse_compiled, refuse_empty
 from .sample import Sample
 
 __all__ = ["Watch"]
@@ -99,7 +99,7 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._end()
+            self._end(raised=kind is not None)
         finally:
             self._line.close()
             if self._log is not None:
@@ -146,7 +146,7 @@ class Watch:
         narrow = any(one.is_floating_point() and one.element_size() < 4 for one in held)
         return fine or narrow or self._narrow or torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
 
-    def _end(self) -> None:
+    def _end(self, raised: bool = False) -> None:
         if not self._open:
             return
         self._open = False
@@ -157,7 +157,7 @@ class Watch:
         sample.__exit__(None, None, None)
         self._narrow |= sample.narrow > 0
         self.sampled += 1
-        if sample.calls == 0:
+        if sample.calls == 0 and not raised:
             self.alarms.append(f"step {sample.step} was sampled, and no operation was seen in it: {_UNSEEN}")
             say(f"floatemu: {self.alarms[-1]}")
         self.seeded += sample.seeded
@@ -260,13 +260,14 @@ class _Step:
 
     def __exit__(self, *error: object) -> None:
         if self._watch.steps == self._number:
-            self._watch._end()
+            self._watch._end(raised=error[0] is not None)
 
 
 def _check(module: Any, policy: Policy | None, every: int, reference: str, tape_limit: int) -> None:
     if not isinstance(module, torch.nn.Module):
         raise UnsupportedError(f"model is {type(module).__name__}; accepted: a torch.nn.Module")
     refuse_compiled(module, "watch")
+    refuse_empty(module, "watch")
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise UnsupportedError(
             f"every={every!r}; accepted: an integer >= 1, how many steps from one sample to the next"

@@ -126,9 +126,11 @@ def test_an_operation_without_a_rule_is_a_constant_with_its_name_counted() -> No
     [
         (lambda y: nn.functional.dropout(y, 0.5), "drawn", "aten.bernoulli_"),
         (lambda y: y * y.sum().item(), "escapes", ""),
+        (lambda y: y * float(y.detach().numpy().sum()), "escapes", ""),
+        (lambda y: y * y.tolist()[0][0], "escapes", ""),
         (lambda y: y[y > 0], "frozen", "aten.index"),
     ],
-    ids=["random numbers", "numbers that leave", "data-dependent shapes"],
+    ids=["random numbers", "numbers that leave", "arrays", "lists", "data-dependent shapes"],
 )
 def test_what_a_tape_cannot_follow_is_counted(function: Callable[[Any], Any], key: str, name: str) -> None:
     tape = _around(function)
@@ -249,10 +251,36 @@ def test_what_cannot_be_seen_is_refused() -> None:
             an.record(nn.Sequential(nn.Linear(2, 2), made), torch.ones(1, 2))
     with pytest.raises(UnsupportedError, match=r"layout torch.sparse_coo, .*Embedding\(..., sparse=False\)"):
         an.record(nn.Embedding(4, 2, sparse=True), torch.tensor([1]), loss=lambda y: y.sum())
+    with pytest.raises(UnsupportedError, match="a nested tensor, whose memory cannot be followed"):
+        an.record(linear, torch.nested.nested_tensor([torch.ones(1, 2), torch.ones(2, 2)]))
     optimiser = torch.optim.LBFGS(linear.parameters())
     with pytest.raises(UnsupportedError, match=r"LBFGS.step needs a closure"):
         an.record(linear, torch.ones(1, 2), loss=lambda y: y.sum(), optimizer=optimiser)
     assert all(one.grad is None for one in linear.parameters())  # refused before anything ran
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "message"),
+    [
+        (nn.LazyLinear(2), {}, "^weight has no numbers, since it gets its shape in the first run: call the model once"),
+        (
+            nn.Linear(2, 1, device="meta"),
+            {},
+            "^weight has no numbers, since it lies on the meta device: give it numbers",
+        ),
+        (nn.Linear(2, 1), {"loss": 3}, "^loss is int; accepted: a function of the module's result"),
+        (nn.Linear(2, 1), {"optimizer": "sgd"}, "^optimizer is str; accepted: a torch.optim.Optimizer"),
+        (nn.Linear(2, 1), {"keywords": [1]}, "^keywords is list; accepted: a mapping"),
+        (
+            nn.Linear(2, 1),
+            {"optimizer": torch.optim.SGD([torch.ones(1)])},
+            r"^the result, a tensor of shape \(3, 1\), is no loss for the optimiser's step; give loss=",
+        ),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused(module: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UnsupportedError, match=message):
+        an.record(module, torch.ones(3, 2), **options)
 
 
 @pytest.mark.parametrize("decompose", [True, False])

@@ -312,6 +312,19 @@ def test_random_numbers_and_what_has_no_float64_form_come_from_the_program() -> 
     assert sum(w.escapes.values()) == 1
 
 
+def test_weights_of_eight_bits_are_followed() -> None:
+    layer = nn.Linear(4, 3)
+    layer.register_buffer("table", torch.randn(3, 3).to(torch.float8_e4m3fn))
+    for policy in (None, "bf16"):
+        with an.watch(layer, policy, every=1) as w, w.step():
+            y = layer(torch.ones(2, 4)) @ layer.table.float()
+            y.sum().backward()
+            exact = w.shadow(y)
+        assert w.seeded == {}
+        assert w.nonfinite == []
+        assert exact is None or torch.allclose(exact.float(), y.detach())
+
+
 def test_checkpointed_parts_have_their_modules_place() -> None:
     case = make("tied")
     with an.watch(case.module, every=1) as w, w.step():
@@ -341,6 +354,7 @@ def test_what_cannot_be_watched_is_refused() -> None:
     for given, message in (
         ((torch.compile(layer),), "is compiled: its kernels call no operation"),
         ((nn.Sequential(compiled),), r"0 is compiled: .* watch the model before .compile\(\) is called"),
+        ((nn.LazyLinear(2),), "weight has no numbers, since it gets its shape in the first run"),
         ((layer, "bf16", 0), "every=0; accepted: an integer >= 1"),
         ((layer, narrow), "asks for sums in binary16"),
         ((layer, an.Policy("u", (an.Rule(an.Numerics(unit=unit)),))), "a watch adds in binary32 or more"),
