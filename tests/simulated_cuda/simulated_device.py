@@ -69,6 +69,13 @@ def drawing(op: Any, args: Any, kwargs: Any) -> Iterator[None]:
         torch.default_generator.set_state(before)
 
 
+WRAPPED: dict[type, Callable[[Any], Any]] = {
+    int: torch.tensor,
+    bool: torch.tensor,
+    float: lambda x: torch.tensor(x, dtype=torch.float64),
+}
+
+
 def called(op: Any, args: Any, kwargs: Any) -> Any:
     """Call an operation's CPU kernel."""
     by_hand = BY_HAND.get(op.name())
@@ -81,7 +88,7 @@ def called(op: Any, args: Any, kwargs: Any) -> Any:
             raise
     # a number that C++ had wrapped in a tensor came here as Python's
     pairs = zip(args, op._schema.arguments)
-    wrapped = [torch.tensor(x) if isinstance(x, (int, float)) and str(of.type) == "Tensor" else x for x, of in pairs]
+    wrapped = [WRAPPED[type(x)](x) if str(of.type) == "Tensor" and type(x) in WRAPPED else x for x, of in pairs]
     return op(*wrapped, **kwargs)
 
 
