@@ -12,6 +12,9 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+grouped_mm = getattr(nn.functional, "grouped_mm", torch._grouped_mm)
+"""Products of groups of rows, each with a matrix of its own; public from torch 2.10 on."""
+
 
 @dataclass
 class Case:
