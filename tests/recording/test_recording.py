@@ -238,6 +238,7 @@ def test_a_forward_pass_alone() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
 def test_what_cannot_be_seen_is_refused() -> None:
     linear = nn.Linear(2, 1)
     with pytest.raises(UnsupportedError, match="OptimizedModule is compiled: its kernels call no operation"):
