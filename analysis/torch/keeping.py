@@ -154,9 +154,12 @@ class Keeper:
                 self._again(index, call, memory, recorder, translator.drawn)
                 while named and named[0][1][0] == index + 1:
                     name, (_, ref) = named.pop(0)
-                    builder.target(name, translator.memory.read(recorder.ref(tensor_at(memory, ref))))
+                    tensor = tensor_at(memory, ref)
+                    translator.target(name, recorder.ref(tensor), tensor)
         order = [f"{kind}:{path}" for kind in ("grad", "new") for path, _ in module.named_parameters()]
-        builder.targets = {name: builder.targets[name] for name in ("result", "loss", *order) if name in found}
+        builder.targets = {
+            name: builder.targets[name] for name in ("result", "loss", *order) if name in builder.targets
+        }
         prune(builder, translator.abandoned)
         counts = {key: dict(getattr(translator, key)) for key in ("opaque", "drawn", "frozen")}
         about = {"recorded": builder.name, "torch": torch.__version__, "decomposed": True}

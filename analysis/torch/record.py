@@ -73,17 +73,15 @@ def record(
         recorder.ref(one)
     translator.naming = ("", "")
     result, lost = _run(recorder, inputs, keywords or {}, loss, optimizer)
-    read = translator.memory.read
     if isinstance(result, torch.Tensor) and result.is_floating_point():
-        builder.target("result", read(recorder.ref(result)))
+        translator.target("result", recorder.ref(result), result)
     if lost is not None:
-        builder.target("loss", read(recorder.ref(lost)))
-        learned = [(path, one) for path, one in module.named_parameters() if not one.is_complex()]
-        for path, one in learned:
+        translator.target("loss", recorder.ref(lost), lost)
+        for path, one in module.named_parameters():
             if one.grad is not None:
-                builder.target(f"grad:{path}", read(recorder.ref(one.grad)))
-        for path, one in learned if optimizer is not None else ():
-            builder.target(f"new:{path}", read(recorder.ref(one)))
+                translator.target(f"grad:{path}", recorder.ref(one.grad), one.grad)
+        for path, one in module.named_parameters() if optimizer is not None else ():
+            translator.target(f"new:{path}", recorder.ref(one), one)
     prune(builder, translator.abandoned)
     counts = {key: dict(getattr(translator, key)) for key in ("opaque", "drawn", "frozen", "escapes")}
     return builder.build(recorded=type(module).__name__, torch=torch.__version__, decomposed=decompose, **counts)

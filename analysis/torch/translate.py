@@ -110,6 +110,27 @@ class Translator:
             whole = Ref(ref.storage, ref.dtype, data.shape, (1,), 0)
             self.memory.define(whole, Leaf(data, role, path))
 
+    def target(self, name: str, ref: Ref, tensor: Any) -> None:
+        """Name what a tensor holds now; what is not known of it, such as parts of complex numbers, is a constant.
+
+        Complex numbers themselves have no place on a tape.
+
+        Parameters
+        ----------
+        name : str
+        ref : Ref
+        tensor : Tensor
+            That lies there.
+        """
+        if tensor.is_complex():
+            return
+        try:
+            found = self.memory.read(ref)
+        except NoRule:
+            self.opaque["a view of other numbers"] += 1
+            found = self.builder.leaf("constant", to_numpy(tensor))
+        self.builder.target(name, found)
+
     def called(self, call: Call, results: tuple[Any, ...]) -> None:
         """Write what a call computed."""
         source = call.viewed

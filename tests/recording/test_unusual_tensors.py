@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import analysis as an
+from analysis.watchlog import read_tape
 
 pytest.importorskip("torch.nn", reason="torch is not installed")
 torch = sys.modules["torch"]
@@ -115,3 +118,17 @@ def test_gradients_of_complex_parameters_are_no_targets_of_a_tape() -> None:
     assert module.weight.grad is not None
     assert [name for name in tape.targets if name.startswith("grad:")] == ["grad:layer.weight", "grad:layer.bias"]
     assert tape.meta["opaque"]["aten.abs"] >= 1
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_a_watched_step_becomes_a_tape(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    module, x = _case(name)
+    module.phase = nn.Parameter(torch.ones(3, dtype=torch.complex64))
+    with an.watch(module, "bf16", every=1, out=tmp_path / "run") as w, w.step():
+        y = module(x)
+        (y.tanh().mean() + (module.phase * y[:, 0]).abs().mean()).backward()
+    tape, _, _ = read_tape(tmp_path / "run")
+    assert list(tape.targets) == ["result", "loss", "grad:layer.weight", "grad:layer.bias"]
+    found = an.replay(tape, an.Float64()).value("result")
+    assert np.linalg.norm(found - y.detach().double().numpy()) <= 1e-6 * np.linalg.norm(found)
