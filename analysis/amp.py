@@ -202,9 +202,12 @@ def train(
     rule = Scaler(2.0**16, 2000) if scaler is None else scaler
     if not rule.dynamic:
         raise UnsupportedError("the scaler has no interval, so its scale never moves; give one, such as interval=2000")
-    check_closure(optimizer, "train")
+    _check(batches, loss, optimizer)
     state, steps, scales = Scale(rule), [], LossScale((), 0, 0, True, ())
-    for number, (inputs, target) in enumerate(batches):
+    for number, batch in enumerate(batches):
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            raise UnsupportedError(f"batch {number} is {type(batch).__name__}; accepted: a pair of inputs and a target")
+        inputs, target = batch
         scale = state.value
         optimizer.zero_grad()
         given = inputs if isinstance(inputs, tuple) else (inputs,)
@@ -218,6 +221,17 @@ def train(
             _take(module, gradients, scale)
             optimizer.step()
     return ScaleHistory(chosen.name, tuple(steps), scales)
+
+
+def _check(batches: Any, loss: Any, optimizer: Any) -> None:
+    for name, given, fine, wanted in (
+        ("batches", batches, isinstance(batches, Iterable), "pairs of inputs and a target"),
+        ("loss", loss, callable(loss), "a function of the module's result and the target"),
+        ("optimizer", optimizer, hasattr(optimizer, "step"), "a torch.optim.Optimizer"),
+    ):
+        if not fine:
+            raise UnsupportedError(f"{name} is {type(given).__name__}; accepted: {wanted}")
+    check_closure(optimizer, "train")
 
 
 def _learned(module: Any) -> list[tuple[str, Any]]:

@@ -152,6 +152,19 @@ def test_an_optimiser_that_runs_the_model_itself_is_refused() -> None:
         an.amp.train(net, [(torch.ones(1, 2), None)], lambda y, _: y.sum(), optimiser)
 
 
+def test_arguments_that_are_none_are_told() -> None:
+    net = torch.nn.Linear(2, 1)
+    optimiser = torch.optim.SGD(net.parameters(), 0.1)
+    for given, message in (
+        ((3, len, optimiser), "^batches is int; accepted: pairs of inputs and a target"),
+        (([], None, optimiser), "^loss is NoneType; accepted: a function of"),
+        (([], len, "sgd"), "^optimizer is str; accepted: a torch.optim.Optimizer"),
+        (([torch.ones(2, 2)], len, optimiser), "^batch 0 is Tensor; accepted: a pair"),
+    ):
+        with pytest.raises(UnsupportedError, match=message):
+            an.amp.train(net, *given)
+
+
 def test_policies_of_any_formats_and_a_scale_that_stays() -> None:
     policy = an.Policy.named("torch_amp:e4m3fn/e5m2+bf16")
     node = an.Node(0, "matmul", direction="backward")
