@@ -126,7 +126,7 @@ def quantize(
     tiles = tiling(array.shape, fmt, axis)
     _refuse_nonfinite(array, fmt, nonfinite)
     finite = nonfinite == "finite"
-    whole = _outer(array, fmt, outer, finite)
+    whole = _outer(array, fmt, outer, int(threads))
     # Quotients rounded to odd in binary32 round on as exact ones if they have two bits more than is looked at.
     wide = scaling == "exact" and (fmt.element.p + request.bits > 22 or fmt.element.qmin < -100)
     if not (finite or fmt.element.has_nan):
@@ -156,21 +156,31 @@ def _refuse_nonfinite(x: Array, fmt: BlockFormat, nonfinite: str) -> None:
     raise ProjectionError(f"{x[index]} at index {index}, and {why}; remove it, or use nonfinite='finite'")
 
 
-def _outer(x: Array, fmt: BlockFormat, outer: float | None, finite: bool) -> float:
+def _outer(x: Array, fmt: BlockFormat, outer: float | None, threads: int) -> float:
     if outer is None:
         if fmt.outer is None or x.size == 0:
             return 1.0
-        least, most = float(np.min(x)), float(np.max(x))
-        if not math.isfinite(least) or not math.isfinite(most):
-            left = x[np.isfinite(x)]  # a block with an infinity or NaN says nothing of the others
-            least, most = (float(np.min(left)), float(np.max(left))) if left.size else (0.0, 0.0)
-        return outer_scale(max(-least, most), fmt)
+        flat = x.reshape(-1)
+        pieces = (flat[start : start + PIECE] for start in range(0, flat.size, PIECE))
+        if threads == 1 or flat.size <= PIECE:
+            return outer_scale(max(map(_largest, pieces)), fmt)
+        with ThreadPoolExecutor(threads) as pool:
+            return outer_scale(max(pool.map(_largest, pieces)), fmt)
     if fmt.outer is None and outer != 1:
         raise UnsupportedError(f"outer={outer!r}, but {fmt.name} has no scale of the whole array; leave it out")
     value = float(np.float32(outer))
     if value != outer or not math.isfinite(value) or value <= 0:
         raise ProjectionError(f"outer={outer!r} is not a positive number of binary32; round it first")
     return value
+
+
+def _largest(x: Array) -> float:
+    """The largest finite magnitude: a block with an infinity or NaN says nothing of the others."""
+    least, most = float(np.min(x)), float(np.max(x))
+    if math.isfinite(least) and math.isfinite(most):
+        return max(-least, most)
+    fine = x[np.isfinite(x)]
+    return float(np.max(np.abs(fine), initial=0.0))
 
 
 def _twos_complement(codes: Array, fmt: BlockFormat) -> Array:

@@ -206,6 +206,18 @@ def test_pieces_and_threads_leave_no_seam(name, monkeypatch):
         monkeypatch.undo()
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_scale_of_the_array_is_of_its_largest_finite_number_wherever_that_is(threads, monkeypatch):
+    monkeypatch.setattr(quantization, "PIECE", 40)
+    for place in (0, 39, 40, 130):
+        for wild in ([], [np.inf, np.nan], [-np.inf] * 41):
+            x = np.full(131, 0.5, np.float32)
+            x[: len(wild)] = wild
+            x[place] = -21.0
+            assert fe.quantize(x, "nvfp4", threads=threads).outer == np.float32(21 / 2688)
+    assert fe.quantize(np.full(90, np.nan, np.float32), "nvfp4", threads=threads).outer == 1.0
+
+
 @pytest.mark.parametrize("rule", [*POWERS, "NEAREST", "UP", "NEAREST_MULTIPLY"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_scales_that_are_looked_up_are_those_that_are_computed(rule, dtype, monkeypatch):
