@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import sys
@@ -157,3 +158,26 @@ def test_json_of_a_log_has_no_numbers_that_json_lacks(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     Log(tmp_path, {"loss": float("nan")}).close()
     assert json.loads((tmp_path / "watch.json").read_text(), parse_constant=pytest.fail)["loss"] == "nan"
+
+
+class Terminal(io.StringIO):
+    """Standard error that draws."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_line_tells_how_far_the_training_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "200")
+    net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh())
+    with an.watch(net, "bf16", every=2) as w:
+        for _ in range(3):
+            with w.step():
+                net(torch.ones(1, 2)).sum().backward()
+    shown = screen.getvalue()
+    assert "step 0 · 1 of 1 sampled · largest error" in shown
+    assert "step 2 · 2 of 3 sampled · largest error" in shown
+    assert "non-finite: 0" in shown

@@ -62,13 +62,9 @@ def _multiply(
     state: State, a: Any, b: Any, formats: tuple[Format, Format], scales: tuple[Any, Any], grads: Any, rows: Any
 ) -> Any:
     """(..., M, K) times (..., K, N): which is a gradient, and how many rows of each share a block."""
-    with torch.autocast(a.device.type, enabled=False):  # which format the products are in is the recipe's business
-        return _multiplied(state, a, b, formats, scales, grads, rows)
-
-
-def _multiplied(
-    state: State, a: Any, b: Any, formats: tuple[Format, Format], scales: tuple[Any, Any], grads: Any, rows: Any
-) -> Any:
+    if torch.is_autocast_enabled(a.device.type):  # which format the products are in is the recipe's business
+        with torch.autocast(a.device.type, enabled=False):
+            return _multiply(state, a, b, formats, scales, grads, rows)
     recipe = state.recipe
     (first, second), (left_grad, right_grad) = formats, grads
     if recipe.scaling != "block":
@@ -104,17 +100,18 @@ class _Product(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        with torch.no_grad():
-            found = _Product.gradients(ctx, *gradients)
+        saved = ctx.saved_tensors  # where a checkpoint computes its part of the model again
+        with torch.no_grad(), torch._C.DisableTorchFunction():  # what follows is not the model's: no mode is asked
+            found = _Product.gradients(ctx, saved, *gradients)
         if torch.is_grad_enabled():  # with create_graph
-            given = *gradients, *ctx.saved_tensors[:2]
+            given = *gradients, *saved[:2]
             return *(None if one is None else _Last.apply(one, ctx.name, *given) for one in found), None, None, None
         return *found, None, None, None
 
     @staticmethod
-    def gradients(ctx: Any, g: Any) -> tuple[Any, Any]:
+    def gradients(ctx: Any, saved: Any, g: Any) -> tuple[Any, Any]:
         """Of both operands, None where it is not asked for."""
-        a, b, scale_a, scale_b = ctx.saved_tensors
+        a, b, scale_a, scale_b = saved
         state, fmt, other = ctx.state, ctx.state.recipe.forward, ctx.state.recipe.backward
         scale = state.scale(g, other, f"{ctx.name}.g")
         left = right = None
