@@ -195,6 +195,32 @@ class Ranks(nn.Module):
         return nn.functional.pad((y / 16).tanh(), (1, -1, 0, 1), value=0.75)  # where tanh is not flat
 
 
+class Chosen(nn.Module):
+    """Elements that masks and positions choose, write and add to; rims, products, distances."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.shrink = nn.Linear(4, 6), nn.ModuleList([nn.Softshrink(0.2), nn.Hardshrink(0.3)])
+
+    def forward(self, x: Any) -> Any:
+        y = self.layer(x).tanh()
+        odd = torch.arange(36).reshape(6, 6) % 3 == 1
+        y = y.masked_scatter(odd, (2 * y).masked_select(y.detach() > -0.5).repeat(2)) + y.masked_select(odd[0]).sum()
+        y = y.put(torch.tensor([1, 8, -1]), y[0, :3] * 3) + y.put(torch.tensor([2, 2]), y[1, :2], accumulate=True)
+        y = y.diagonal_scatter(y[0, :5].exp(), 1) + y.take(torch.tensor([0, 5, 5, 2, 1, 0]))
+        y.index_add_(0, torch.tensor([0, 0]), y[:2].clone()).index_copy_(1, torch.tensor([4]), y[:, :1].clone())
+        y = y.index_fill(1, torch.tensor([3]), 0.1) + sum(shrink(y) for shrink in self.shrink)
+        wide = nn.functional.pad(y[None], (2, 1, 1, 0), mode="replicate")[0]
+        line = nn.functional.pad(wide[None, :6, :4], (1, 1), mode="replicate")[0]
+        y = (
+            wide[:6, 3:]
+            + line
+            + nn.functional.pad(y[None, None, None], (1, 0, 0, 0, 1, 1), mode="replicate")[0, 0, 1, :, 1:]
+        )
+        y = y.tanh()
+        return y.cumprod(1) + (1 + y / 2).prod(1, keepdim=True) + torch.cdist(y, 2 * y + 1) / 8 + (1 + y / 9).prod()
+
+
 class Bags(nn.Module):
     """Bags of embeddings, added and averaged."""
 
@@ -334,6 +360,7 @@ MODELS: dict[str, Callable[[], Case]] = {
     "resized": lambda: Case(Resized(), (torch.randn(2, 2, 4, 5),), _curve),
     "pools": lambda: Case(Pools(), (torch.randn(2, 2, 7, 9),), _curve),
     "ranks": lambda: Case(Ranks(), (torch.randn(5, 4),), _curve),
+    "chosen": lambda: Case(Chosen(), (torch.randn(6, 4),), _curve),
     "bags": lambda: Case(
         Bags(), (torch.tensor([1, 5, 3, 2, 8, 5]), torch.tensor([0, 3, 3]), torch.linspace(0.5, 1.0, 6)), _entropy
     ),

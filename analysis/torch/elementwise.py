@@ -75,6 +75,12 @@ def _clamp(c: Context, x: Any, low: Any = None, high: Any = None) -> Var:
     return found if high is None else minimum(found, c.real(high))
 
 
+def _shrunk(c: Context, g: Any, x: Any, limit: Any) -> Var:
+    # where the magnitude is at most the limit there is no slope
+    small = _not(c, _compare("gt")(c, absolute(c.real(x)), limit))
+    return _where(c, small, 0.0, g)
+
+
 def _sign(c: Context, x: Any) -> Var:
     x = c.real(x)
     parts = [c.builder.constant(number).broadcast(x.shape) for number in (1.0, -1.0, 0.0)]
@@ -279,6 +285,8 @@ RULES: dict[str, Callable[..., Any]] = {
     "where": _where,
     "masked_fill": _masked_fill,
     "lerp": _lerp,
+    "softshrink_backward": _shrunk,
+    "hardshrink_backward": _shrunk,
     "addcmul": _product_added("mul"),
     "addcdiv": _product_added("div"),
     "sum": _sum,

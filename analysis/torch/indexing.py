@@ -163,6 +163,62 @@ def _select_scatter(c: Context, x: Any, source: Any, dim: int, index: int) -> Va
     return overlay(x, c.real(source), np.arange(x.value.size).reshape(x.shape).take(index, dim))
 
 
+def _diagonal_scatter(c: Context, x: Any, source: Any, offset: int = 0, one: int = 0, other: int = 1) -> Var:
+    x = c.real(x)
+    return overlay(x, c.real(source), np.arange(x.value.size).reshape(x.shape).diagonal(offset, one, other))
+
+
+def _masked(c: Context, x: Var, mask: Any) -> Array:
+    # where a mask is true, in the order of the elements
+    return np.flatnonzero(np.broadcast_to(c.fixed(mask), x.shape))
+
+
+def _masked_select(c: Context, x: Any, mask: Any) -> Var:
+    x = c.real(x)
+    if x.shape != np.broadcast_shapes(x.shape, mask.shape):
+        x = x.broadcast(np.broadcast_shapes(x.shape, mask.shape))
+    return take(x, _masked(c, x, mask))
+
+
+def _masked_scatter(c: Context, x: Any, mask: Any, source: Any) -> Var:
+    x, source = c.real(x), c.real(source)
+    if x.shape != np.broadcast_shapes(x.shape, mask.shape):
+        x = x.broadcast(np.broadcast_shapes(x.shape, mask.shape))
+    order = _masked(c, x, mask)
+    return overlay(x, take(source, np.arange(order.size)), order) if order.size else x
+
+
+def _masked_scatter_backward(c: Context, g: Any, mask: Any, sizes: Sequence[int]) -> Var:
+    # of the source: its first elements were written, in their order
+    g = c.real(g)
+    order = _masked(c, g, mask)
+    size = int(np.prod(sizes))
+    return c.builder.apply("embed", take(g, order), slices=((0, order.size, 1),), shape=(size,)).reshape(tuple(sizes))
+
+
+def _put(c: Context, x: Any, index: Any, source: Any, accumulate: bool = False) -> Var:
+    x, source, order = c.real(x), c.real(source), c.fixed(index)
+    order = np.where(order < 0, order + x.value.size, order)
+    source = source.reshape(order.shape)
+    if accumulate:
+        found = scatter_add(source, c.builder.leaf("constant", order), 0, x.value.size).reshape(x.shape)
+        return found if _zeros(c, x) else x + found
+    if np.unique(order).size != order.size:
+        raise NoRule
+    return overlay(x, source, order)
+
+
+def _replication_backward(c: Context, g: Any, x: Any, padding: Sequence[int]) -> Var:
+    # what lies beyond the rim is a copy of the rim
+    g, x = c.real(g), c.real(x)
+    n = len(padding) // 2
+    axes = [np.clip(np.arange(g.shape[i - n]) - padding[-2 * i - 2], 0, x.shape[i - n] - 1) for i in range(n)]
+    places = np.ravel_multi_index(np.meshgrid(*axes, indexing="ij"), x.shape[-n:]).ravel()
+    lead, size = x.shape[:-n], int(np.prod(x.shape[-n:]))
+    values = g.reshape((*lead, places.size))
+    return scatter_add(values, c.builder.leaf("constant", places), len(lead), size).reshape(x.shape)
+
+
 def _pad(c: Context, x: Any, pad: Sequence[int], value: Any = 0) -> Var:
     x = c.real(x)
     sides = [(0, 0)] * (len(x.shape) - len(pad) // 2) + list(zip(pad[::2], pad[1::2]))[::-1]
@@ -219,6 +275,12 @@ RULES: dict[str, Callable[..., Any]] = {
     "scatter_add": _scatter_add,
     "slice_scatter": _slice_scatter,
     "select_scatter": _select_scatter,
+    "diagonal_scatter": _diagonal_scatter,
+    "masked_select": _masked_select,
+    "masked_scatter": _masked_scatter,
+    "masked_scatter_backward": _masked_scatter_backward,
+    "put": _put,
+    **{f"replication_pad{n}d_backward": _replication_backward for n in (1, 2, 3)},
     "constant_pad_nd": _pad,
     "tril": _triangle(np.tril),
     "triu": _triangle(np.triu),

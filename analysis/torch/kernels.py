@@ -95,9 +95,24 @@ def _embedding_bag_backward(
     return grad.new_zeros(count, grad.shape[1]).index_add(0, indices, rows)
 
 
+def _distances(x: Any, y: Any, order: float, mode: Any) -> Any:
+    if order != 2.0:
+        return NotImplemented
+    return (x.unsqueeze(-2) - y.unsqueeze(-3)).square().sum(-1).sqrt()
+
+
+def _distances_backward(grad: Any, x: Any, y: Any, order: float, found: Any) -> Any:
+    if order != 2.0:
+        return NotImplemented
+    share = torch.where(found == 0, 0.0, grad / found)
+    return (share.unsqueeze(-1) * (x.unsqueeze(-2) - y.unsqueeze(-3))).sum(-2)
+
+
 _BY_NAME: dict[str, Callable[..., Any]] = {
     "_grouped_mm": _grouped,
     "_weight_norm_interface_backward": _weight_norm_backward,
+    "_cdist_forward": _distances,
+    "_cdist_backward": _distances_backward,
     "_embedding_bag": _embedding_bag,
     "_embedding_bag_forward_only": _embedding_bag,
     "_embedding_bag_backward": _embedding_bag_backward,

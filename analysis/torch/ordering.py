@@ -1,4 +1,4 @@
-"""Rules for what is sorted and chosen by rank, whose order stays as it was recorded, and for sums along an axis."""
+"""Rules for what is sorted and chosen by rank, whose order stays as recorded, and sums and products along an axis."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .memory import take
 
 __all__ = ["RULES"]
 
+_FACTORS = 128  # of a product, each of which is a node
 _MOST = 2**22  # numbers of a running sum, each of which is a sum of its own
 
 
@@ -45,6 +46,38 @@ def _running_sum(c: Context, x: Any, dim: int, dtype: Any = None) -> Var:
     return c.builder.apply("gather", given, c.builder.leaf("constant", places), axis=axis).sum(axis + 1)
 
 
+def _product(c: Context, x: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Var:
+    x = c.real(x)
+    if dim is None:
+        x, dim = x.reshape((x.value.size,)), 0
+    parts = _along_axis(c, x, dim)
+    while len(parts) > 1:
+        parts = [one * two for one, two in zip(parts[::2], parts[1::2])] + parts[len(parts) // 2 * 2 :]
+    return parts[0].reshape(c.shape)
+
+
+def _running_product(c: Context, x: Any, dim: int, dtype: Any = None) -> Var:
+    given = c.real(x)
+    if not given.shape:
+        return given
+    parts = _along_axis(c, given, dim)
+    found = last = parts[0]
+    for part in parts[1:]:
+        last = last * part
+        found = c.builder.apply("concat", found, last, axis=dim % len(given.shape))
+    return found
+
+
+def _along_axis(c: Context, x: Var, dim: int) -> list[Var]:
+    axis = dim % len(x.shape)
+    if not 1 <= x.shape[axis] <= _FACTORS:
+        raise NoRule
+    cuts = [
+        tuple((i, i + 1, 1) if k == axis else (0, n, 1) for k, n in enumerate(x.shape)) for i in range(x.shape[axis])
+    ]
+    return [c.builder.apply("slice", x, slices=cut) for cut in cuts]
+
+
 RULES: dict[str, Callable[..., Any]] = {
     "topk": _ranked(1),
     "sort": _ranked(0),
@@ -53,5 +86,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "nanmedian": _ranked(0),
     "mode": _ranked(0),
     "cumsum": _running_sum,
+    "prod": _product,
+    "cumprod": _running_product,
 }
 """By name without overload."""
