@@ -112,3 +112,36 @@ def test_mixtures_of_experts_are_followed() -> None:
     for key, one in double.named_parameters():
         for gradient in (found[key], torch.from_numpy(run.value(f"grad:{key}"))):
             assert (gradient - one.grad).norm() <= 1e-14 * one.grad.norm(), key
+
+
+F = nn.functional
+LOSSES: dict[str, Any] = {
+    "binary": lambda y: F.binary_cross_entropy(y.sigmoid(), torch.full_like(y, 0.3)),
+    "binary with logits": lambda y: F.binary_cross_entropy_with_logits(y, torch.full_like(y, 0.3)),
+    "cosine": lambda y: F.cosine_embedding_loss(y, y.flip(0) * 2 + 1, torch.tensor([1, -1, 1, 1])),
+    "entropy": lambda y: F.cross_entropy(y, torch.tensor([0, -100, 2, 3]), label_smoothing=0.1),
+    "gaussian": lambda y: F.gaussian_nll_loss(y, torch.zeros_like(y), y.exp()),
+    "hinge": lambda y: F.hinge_embedding_loss(y, torch.ones_like(y)),
+    "huber": lambda y: F.huber_loss(y, torch.zeros_like(y)),
+    "kl": lambda y: F.kl_div(y.log_softmax(-1), torch.full_like(y, 1 / 6), reduction="batchmean"),
+    "l1": lambda y: F.l1_loss(y, torch.zeros_like(y)) + F.smooth_l1_loss(y, torch.zeros_like(y)),
+    "margin": lambda y: F.multi_margin_loss(y, torch.arange(4)),
+    "margins of many": lambda y: F.multilabel_margin_loss(y, torch.tensor([[0, 2, -1, 1, 1, 1]] * 4)),
+    "poisson": lambda y: F.poisson_nll_loss(y, torch.ones_like(y)),
+    "soft margins": lambda y: (
+        F.multilabel_soft_margin_loss(y, torch.ones_like(y)) + F.soft_margin_loss(y, torch.ones_like(y))
+    ),
+    "triplet": lambda y: F.triplet_margin_loss(y, y.flip(0) + 1, y.roll(1, 0)),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_that_is_taken_apart_is_the_loss(name: str) -> None:
+    torch.manual_seed(0)
+    module, x = nn.Linear(3, 6), torch.randn(4, 3)
+    with torch.no_grad():
+        wanted = LOSSES[name](copy.deepcopy(module).double()(x.double())).item()
+    tape = an.record(module, x, loss=LOSSES[name])
+    found = an.replay(tape, an.Float64()).value("loss").item()
+    # a loss that stays whole has binary32's digits
+    assert abs(found - wanted) <= (1e-6 if tape.meta["opaque"] else 1e-14) * abs(wanted)
