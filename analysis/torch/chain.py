@@ -234,7 +234,8 @@ class Chain:
             found = [x if ref.dtype.is_floating_point else y for x, y, ref in zip(found, results, call.results)]
         if len(found) < len(results) or any(tuple(x.shape) != ref.shape for x, ref in zip(found, call.results)):
             return self._seed(call, results, call.name)
-        found = [x.to(self.kind(ref.dtype)) for x, ref in zip(found, call.results)]  # themselves, where they are of it
+        kinds = (self.kind(ref.dtype) for ref in call.results)
+        found = [x if x.dtype == kind else x.to(kind) for x, kind in zip(found, kinds)]
         moved, most = is_move(call.name), kept_outputs(call.name)
         computed: list[Computed | None] = []
         for output, (ref, x) in enumerate(zip(call.results, found)):
