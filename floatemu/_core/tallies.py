@@ -42,26 +42,32 @@ def count(
     A tile is so short that every count fits w; the casts keep the arithmetic as narrow as the words are.
     """
     mask, one, zero = w(inf | (inf - 1)), w(1), w(0)
-    bad = bad_exact = over = saturated = zeros = new = flushed = small = lost = zero
-    top, least, all_ = ends[0], ends[1], ends[2]
+    bad = bad_exact = over = saturated = zeros = new = flushed = small = lost = top = all_ = zero
+    least = inf
     for i in range(after.size):
         a, b, c = w(before[i] & mask), w(after[i] & mask), w(exact[i] & mask)
         # choices of integers, not conditions: LLVM makes vectors of these
-        open_a, open_b, open_c = (one if a >= inf else zero), (one if b >= inf else zero), (one if c >= inf else zero)
         zero_b, zero_c = (one if b == zero else zero), (one if c == zero else zero)
-        bad = w(bad + open_b)
-        bad_exact = w(bad_exact + open_c)
-        lost = w(lost + w(open_a | open_b | open_c))
-        over = w(over + w(open_b & w(open_a ^ one)))
         saturated = w(saturated + ((one if a > largest else zero) if b == largest else zero))
         zeros = w(zeros + zero_c)
         new = w(new + w(zero_b & w(zero_c ^ one)))
         flushed = w(flushed + w(zero_b & (zero if a == zero else one)))
         small = w(small + w((one if b < normal else zero) & w(zero_b ^ one)))
-        fine = c if c < inf else zero
-        top = max(top, fine)
         least = min(least, c if c > zero else inf)
-        all_ = max(all_, max(fine, max(b if b < inf else zero, a if a < inf else zero)))
+        top = max(top, c)
+        all_ = max(all_, max(a, b))
+    if max(top, all_) >= inf:  # few tiles: what follows is a loop of its own
+        top = all_ = zero
+        for i in range(after.size):
+            a, b, c = w(before[i] & mask), w(after[i] & mask), w(exact[i] & mask)
+            open_a, open_b = (one if a >= inf else zero), (one if b >= inf else zero)
+            open_c = one if c >= inf else zero
+            bad = w(bad + open_b)
+            bad_exact = w(bad_exact + open_c)
+            lost = w(lost + w(open_a | open_b | open_c))
+            over = w(over + w(open_b & w(open_a ^ one)))
+            top = max(top, c if c < inf else zero)
+            all_ = max(all_, max(b if b < inf else zero, a if a < inf else zero))
     counts[0] += bad
     counts[1] += bad_exact
     counts[2] += over
@@ -70,7 +76,7 @@ def count(
     counts[5] += new
     counts[6] += flushed
     counts[7] += small
-    ends[0], ends[1], ends[2] = top, least, all_
+    ends[0], ends[1], ends[2] = max(ends[0], top), min(ends[1], least), max(ends[2], max(top, all_))
     return lost
 
 

@@ -82,13 +82,28 @@ def test_counts_and_norms_are_those_of_fractions(count: int, wide: bool, wide_ex
                 assert getattr(found, name) == pytest.approx(value, rel=2e-15, abs=0.0), name
 
 
+def test_tiles_with_and_without_infinities() -> None:
+    fmt, fine = get_format("e4m3fn"), torch.linspace(-3.0, 500.0, 600)
+    x = torch.cat([fine, torch.tensor([math.inf, math.nan, -0.0, 1e-9]), fine.roll(300)])
+    for e in (x.roll(-1), x.roll(600).double()):
+        rounded, found = ft.round_with_tally(x, fmt, e)
+        wanted = _expected(x.tolist(), rounded.tolist(), e.tolist(), fmt)
+        for key, value in wanted.items():
+            if isinstance(value, int) or key in ("amax", "amin"):
+                assert getattr(found, key) == value, key
+            else:
+                assert getattr(found, key) == pytest.approx(value, rel=2e-15, abs=0.0), key
+
+
 @pytest.mark.parametrize("name", ["bfloat16", "binary16", "e4m3fn", "e2m1fn", "binary32"])
 def test_words_of_binary32_count_and_sum_as_those_of_binary64(name: str) -> None:
     random = np.random.default_rng(9)
     raw = torch.from_numpy(random.integers(0, 2**32, 3000, dtype=np.uint32).view(np.float32))
     edges = torch.tensor([0.0, -0.0, 2.0**-149, -(2.0**-126), math.inf, -math.inf, math.nan, 3.4028234663852886e38])
-    for x in (raw, torch.from_numpy(_numbers(1500, 7)).float(), edges.repeat(9)):
-        e = x.flip(0).contiguous()
+    fine = torch.linspace(-3.0, 500.0, 600)  # a whole tile of finite numbers, before others and after them
+    mixed = torch.cat([fine, edges.repeat(70), fine])
+    for x in (raw, torch.from_numpy(_numbers(1500, 7)).float(), edges.repeat(9), fine, mixed):
+        e = x.roll(-1)
         rounded, narrow = ft.round_with_tally(x, name, e, nan="max")
         wide = ft.round_with_tally(x.double(), name, e.double(), nan="max")
         assert rounded.double().numpy().tobytes() == wide[0].numpy().tobytes()
