@@ -195,7 +195,7 @@ def train(
 
     >>> class Still:
     ...     def step(self): ...
-    >>> train(None, [], None, Still()).text
+    >>> train(None, [], lambda result, target: result, Still()).text
     'torch_amp: no step was taken'
     """
     chosen = Policy.named(policy) if isinstance(policy, str) else policy
