@@ -287,14 +287,13 @@ def refuse_compiled(module: Any, doing: str) -> None:
         With the path of the first such part.
     """
     for path, part in module.named_modules():
-        own = hasattr(part, "_orig_mod") or isinstance(part, torch.jit.ScriptModule)
-        if not own and getattr(part, "_compiled_call_impl", None) is not None:
-            raise UnsupportedError(
-                f"{path or type(module).__name__} is compiled: its kernels call no operation that could be seen; "
-                f"{doing} the model before .compile() is called"
-            )
-        if own:
-            raise UnsupportedError(
-                f"{path or type(module).__name__} is compiled: its kernels call no operation that could be seen; "
-                f"{doing} the {'model with the module' if path else 'module'} it was made from"
-            )
+        if hasattr(part, "_orig_mod") or isinstance(part, torch.jit.ScriptModule):
+            instead = f"the {'model with the module' if path else 'module'} it was made from"
+        elif getattr(part, "_compiled_call_impl", None) is not None:
+            instead = "the model before .compile() is called"
+        else:
+            continue
+        name = path or type(module).__name__
+        raise UnsupportedError(
+            f"{name} is compiled: its kernels call no operation that could be seen; {doing} {instead}"
+        )

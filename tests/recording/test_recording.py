@@ -19,7 +19,7 @@ pytest.importorskip("torch.nn", reason="torch is not installed")
 torch = sys.modules["torch"]
 nn = torch.nn
 
-from torch_models import make  # noqa: E402
+from torch_models import Around, make  # noqa: E402
 
 from analysis.ops import Builder  # noqa: E402
 from analysis.sites import is_users  # noqa: E402
@@ -92,17 +92,6 @@ def test_a_fused_optimiser_without_a_rule_is_opaque_and_counted() -> None:
     run = an.replay(tape, an.Float64())
     for key, one in case.module.named_parameters():
         assert run.value(f"new:{key}").tolist() == one.detach().double().numpy().tolist()
-
-
-class Around(nn.Module):
-    """A linear layer followed by any function."""
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        super().__init__()
-        self.layer, self.function = nn.Linear(4, 4), function
-
-    def forward(self, x: Any) -> Any:
-        return self.function(self.layer(x))
 
 
 def _around(function: Callable[[Any], Any]) -> Any:

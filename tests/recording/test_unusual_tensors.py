@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,11 @@ pytest.importorskip("torch.nn", reason="torch is not installed")
 torch = sys.modules["torch"]
 nn = torch.nn
 
+from torch_models import Around  # noqa: E402
 from torch_runs import wide  # noqa: E402
 
 from analysis.torch import capture  # noqa: E402
 from analysis.torch.calls import ref_of, same_bits, tensor_at, whole  # noqa: E402
-
-
-class Around(nn.Module):
-    """A linear layer followed by any function."""
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        super().__init__()
-        self.layer, self.function = nn.Linear(4, 4), function
-
-    def forward(self, x: Any) -> Any:
-        return self.function(self.layer(x))
 
 
 def _rotated(y: Any) -> Any:
